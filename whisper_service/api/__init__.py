@@ -1,0 +1,1 @@
+"""HTTP and WebSocket, and nothing else: no torch, no Ray."""

@@ -1,0 +1,25 @@
+"""The door from the API to whatever decodes: a Ray Serve handle in production, a script in tests."""
+
+from typing import Protocol
+
+from whisper_service.types import Audio, DecodeJob, Hypothesis, LanguageDetection, ModelStatus
+
+
+class Decoder(Protocol):
+    """What the API needs of WhisperASR. Every method raises only errors of the tree.
+
+    `UnknownModel` and `UnknownLanguage` name what is allowed, `ModelUnavailable` says where to
+    put weights, `Overloaded` means try again. Cancelling the awaiting task gives the job up.
+    """
+
+    async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
+        """Decode one window of at most 30 s."""
+
+    async def detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
+        """Say which language the first 30 s of `audio` are in."""
+
+    async def models(self) -> list[ModelStatus]:
+        """List every model that can be asked for, official names first."""
+
+    async def check(self) -> None:
+        """Return if a model is loaded and decodes; raise `Unavailable` with the reason if not."""

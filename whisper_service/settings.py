@@ -1,0 +1,186 @@
+"""One typed tree of settings, and the only place that reads the environment.
+
+A field `model_dir` is the environment variable `WHISPER_MODEL_DIR` and the key `model_dir` under
+`args:` of the Serve config; what `args:` says wins. Both deployments get the same object, so a
+cluster is configured once, in one place. Durations in seconds, sizes in bytes.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import field_validator
+
+GiB = 1024**3
+
+
+class Settings(BaseSettings):
+    """Everything an operator can choose."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WHISPER_", extra="forbid", frozen=True, protected_namespaces=()
+    )
+
+    # --- where it listens
+    host: str = Field("127.0.0.1", description="Address the HTTP server binds.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the HTTP server.")
+    dashboard: bool = Field(True, description="Start Ray's dashboard.")
+    dashboard_host: str = Field(
+        "127.0.0.1", description="Address Ray's dashboard binds; it can run code, keep it inside."
+    )
+    dashboard_port: int = Field(8265, ge=1, le=65535, description="Port of Ray's dashboard.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("null",),
+        description="Origins whose pages may call the service, comma-separated; `null` is a page"
+        " opened from disk, `*` is any.",
+    )
+
+    # --- models
+    default_model: str = Field("base", description="Model of a request that names none.")
+    model_dir: Path = Field(
+        Path("~/.cache/whisper"),
+        description="Folder of the weights: downloads go there, and a NAME.pt in it is served as"
+        " NAME.",
+    )
+    download_models: bool = Field(
+        True, description="Download the official models that are asked for and not in the folder."
+    )
+    preload_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Models loaded before a replica says it is ready, comma-separated; empty means"
+        " the default model.",
+    )
+    max_loaded_models: int = Field(
+        3, ge=1, description="Models one WhisperASR replica keeps loaded; the oldest unused goes."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where models run; auto takes the GPU if the replica has one."
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="Arithmetic of the models; auto is float16 on a GPU, float32 on a CPU."
+    )
+
+    # --- WhisperASR
+    asr_num_gpus: float | None = Field(
+        None, ge=0, description="GPUs per WhisperASR replica; unset is 1 where Ray has one, else 0."
+    )
+    asr_num_cpus: float = Field(
+        1, gt=0, description="CPU cores per WhisperASR replica, and torch's threads on a CPU."
+    )
+    asr_min_replicas: int = Field(1, ge=1, description="WhisperASR replicas kept running.")
+    asr_max_replicas: int = Field(1, ge=1, description="WhisperASR replicas at the most.")
+    asr_target_requests: float = Field(
+        8, gt=0, description="Windows in flight per WhisperASR replica that autoscaling aims at."
+    )
+    asr_max_requests: int = Field(
+        32, ge=1, description="Windows one WhisperASR replica takes at once; the rest wait."
+    )
+    max_batch_size: int = Field(8, ge=1, description="Windows decoded together at the most.")
+    batch_wait: float = Field(
+        0.01, ge=0, le=1, description="How long a batch waits for company before it starts."
+    )
+
+    # --- WhisperService
+    service_num_cpus: float = Field(0.5, ge=0, description="CPU cores per WhisperService replica.")
+    service_min_replicas: int = Field(1, ge=1, description="WhisperService replicas kept running.")
+    service_max_replicas: int = Field(1, ge=1, description="WhisperService replicas at the most.")
+    service_target_requests: float = Field(
+        50, gt=0, description="Requests and streams per replica that autoscaling aims at."
+    )
+    service_max_requests: int = Field(
+        1000,
+        ge=1,
+        description="Requests and sockets Serve lets into one replica; far above `max_streams` and"
+        " `max_uploads`, which answer with an error where this limit would let callers hang.",
+    )
+    drain_timeout: float = Field(
+        30, ge=0, description="How long a stopping replica lets requests and streams end."
+    )
+
+    # --- limits on requests
+    max_upload_bytes: int = Field(1 * GiB, ge=1, description="Largest request body.")
+    max_audio_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one upload.")
+    min_audio_seconds: float = Field(
+        0.1, ge=0, description="Shortest audio of one upload; less holds no word."
+    )
+    max_uploads: int = Field(
+        64, ge=1, description="Uploads one WhisperService replica works on at once."
+    )
+    upload_windows_in_flight: int = Field(
+        8, ge=1, description="Windows of one upload that are decoded side by side."
+    )
+    upload_timeout: float = Field(
+        3600, gt=0, description="Time one upload may take from its first byte to its last segment."
+    )
+    ffmpeg_timeout: float = Field(
+        600, gt=0, description="Time ffmpeg may go without giving any audio, and to end."
+    )
+    max_ffmpeg: int = Field(4, ge=1, description="ffmpeg processes of one replica at once.")
+    decode_timeout: float = Field(
+        120, gt=0, description="Time one window may take in WhisperASR, queue included."
+    )
+    decode_retries: int = Field(
+        3, ge=0, description="Times a window is sent again after the replica that had it died."
+    )
+
+    # --- limits on streams
+    max_streams: int = Field(100, ge=1, description="Streams one WhisperService replica holds.")
+    max_stream_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one stream.")
+    max_stream_backlog: float = Field(
+        60, gt=0, description="Seconds of audio a stream may have waiting; more closes it."
+    )
+    stream_lag_warning: float = Field(
+        5, gt=0, description="Seconds of audio waiting from which a stream is told it falls behind."
+    )
+    stream_idle_timeout: float = Field(
+        60, gt=0, description="Silence on the socket, not in the audio, after which it is closed."
+    )
+    config_timeout: float = Field(
+        10, gt=0, description="How long a new socket may take to send its configuration."
+    )
+    max_message_bytes: int = Field(
+        1024 * 1024, ge=1024, description="Largest single message on a socket."
+    )
+    resume_key: str = Field(
+        "",
+        description="Secret that signs resume tokens, the same on every replica; empty makes one"
+        " per cluster start.",
+        repr=False,
+    )
+    resume_max_age: float = Field(
+        3600, gt=0, description="Age after which a resume token is refused."
+    )
+
+    # --- logs
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log line that is written."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
+
+    @field_validator("preload_models", "cors_origins", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        for name in ("asr", "service"):
+            low, high = getattr(self, f"{name}_min_replicas"), getattr(self, f"{name}_max_replicas")
+            if low > high:
+                raise ValueError(
+                    f"{name}_min_replicas is {low}, more than {name}_max_replicas, {high}"
+                )
+        return self
+
+    @property
+    def models_to_preload(self) -> tuple[str, ...]:
+        """The models a replica loads before it is ready."""
+        return self.preload_models or (self.default_model,)
+
+    @property
+    def weights_dir(self) -> Path:
+        """`model_dir` with `~` resolved for the user the replica runs as."""
+        return self.model_dir.expanduser()

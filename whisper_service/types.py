@@ -1,0 +1,181 @@
+"""The vocabulary every layer shares: audio formats, decoding options, jobs, hypotheses, transcripts.
+
+Plain frozen data, numpy at most. Positions in audio are ints (samples at 16 kHz from the start of
+the stream) everywhere except in `Word`, `Segment` and `Transcript`, which hold seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_RATE = 16_000
+"""Whisper's only input rate, in Hz."""
+WINDOW_SECONDS = 30
+"""What one decode hears: the encoder's fixed 1,500 frames of 20 ms."""
+WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
+
+Audio = npt.NDArray[np.float32]
+"""float32 [n_samples], mono, 16 kHz, in [-1, 1]."""
+
+Task = Literal["transcribe", "translate"]
+Timestamps = Literal["none", "segment", "word"]
+Priority = Literal["live", "file"]
+
+TASKS: tuple[Task, ...] = ("transcribe", "translate")
+
+
+class Encoding(StrEnum):
+    """How the bytes of a raw PCM stream spell samples."""
+
+    PCM_S16LE = "pcm_s16le"
+    PCM_F32LE = "pcm_f32le"
+    MULAW = "mulaw"
+    ALAW = "alaw"
+
+
+@dataclass(frozen=True, slots=True)
+class PcmFormat:
+    """A raw audio stream as a client sends it; channels are interleaved."""
+
+    encoding: Encoding = Encoding.PCM_S16LE
+    sample_rate: int = SAMPLE_RATE
+    channels: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """What to do with a window; defaults are those of openai-whisper's `transcribe`."""
+
+    task: Task = "transcribe"
+    language: str | None = None
+    """ISO 639-1 code; None detects it."""
+    prompt: str | None = None
+    """Vocabulary and style hint from the user; comes before `DecodeJob.previous_text`."""
+    # sampling
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    """Tried in order until a decode passes the two thresholds below."""
+    beam_size: int | None = None
+    """Beams at temperature 0; None is greedy."""
+    timestamps: Timestamps = "segment"
+    # when a decode counts as failed, and a window as silent
+    compression_ratio_threshold: float | None = 2.4
+    logprob_threshold: float | None = -1.0
+    no_speech_threshold: float | None = 0.6
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """One live stream as the client asked for it. Durations in seconds."""
+
+    model_size: str
+    pcm: PcmFormat = field(default_factory=PcmFormat)
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    chunk_duration: float = 5.0
+    """The most new speech that may wait before its text is final."""
+    overlap: float = 0.5
+    """How much already final audio is decoded again with the next chunk."""
+    use_context: bool = True
+    """The last final text is the next chunk's prompt."""
+    partial_interval: float = 1.0
+    """Between partials; 0 sends none."""
+    endpoint_silence: float = 0.6
+    """A pause this long finalises what was said before it."""
+    vad: bool = True
+    """Leave silence out of what is decoded."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodeJob:
+    """One window for the engine. Two jobs are never equal: an array has no single truth value."""
+
+    audio: Audio
+    """At most `WINDOW_SAMPLES`."""
+    options: DecodeOptions = field(default_factory=DecodeOptions)
+    previous_text: str = ""
+    priority: Priority = "file"
+    deadline: float | None = None
+    """Seconds since the epoch; a job not begun by then is refused instead of decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """`text` keeps Whisper's leading space, so that words join to the segment's text."""
+
+    text: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of text between two timestamps. Times in seconds from the start of the audio."""
+
+    id: int
+    start: float
+    end: float
+    text: str
+    words: tuple[Word, ...] = ()
+    tokens: tuple[int, ...] = ()
+    avg_logprob: float = 0.0
+    no_speech_prob: float = 0.0
+    compression_ratio: float = 1.0
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """The engine's answer to one job; times in its segments count from the start of the job."""
+
+    language: str
+    language_probability: float
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageDetection:
+    """What language a window is in; `probabilities` sum to one over all the model's languages."""
+
+    language: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A whole file's result."""
+
+    language: str
+    duration: float
+    segments: tuple[Segment, ...]
+    task: Task = "transcribe"
+    language_probability: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All segments' text as one string, without outer spaces."""
+        return "".join(segment.text for segment in self.segments).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model the service can be asked for, and what it takes to run it."""
+
+    name: str
+    is_multilingual: bool
+    n_parameters: int | None
+    memory_bytes: int | None
+    """Device memory it needs, float16 weights and caches included; None where not known."""
+    has_weights: bool
+    """The file is on disk: a request will not wait for a download."""
+    is_loaded: bool
+    """Resident in at least one replica that answered."""
+    can_download: bool
+    path: str
+    """Where the weights are, or where they have to be put."""
