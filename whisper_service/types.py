@@ -1,4 +1,4 @@
-"""The vocabulary every layer shares: audio formats, decoding options, jobs, hypotheses, transcripts.
+"""The vocabulary that every layer shares: audio, options, jobs, hypotheses, transcripts.
 
 Plain frozen data, numpy at most. Positions in audio are ints (samples at 16 kHz from the start of
 the stream) everywhere except in `Word`, `Segment` and `Transcript`, which hold seconds.

@@ -1,4 +1,4 @@
-"""The door from the API to whatever decodes: a Ray Serve handle in production, a script in tests."""
+"""The door from the API to whatever decodes: a Ray Serve handle, or a script in tests."""
 
 from typing import Protocol
 
