@@ -8,9 +8,8 @@ cluster is configured once, in one place. Durations in seconds, sizes in bytes.
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from pydantic import field_validator
 
 GiB = 1024**3
 
