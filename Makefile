@@ -1,0 +1,55 @@
+# make run    the service on http://localhost:8000 with the bundled model, no download
+# make test   every test
+# make check  format, lint, types and the fast tests, in under a minute
+# make clean  remove what these made
+
+PYTHON ?= python3
+VENV   ?= .venv
+MODEL  ?= demo
+# Extra arguments for pip, for example another index for torch's CPU build.
+PIP_ARGS ?=
+# Extra arguments for pytest: make test T="tests/policy -k overlap"
+T ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.txt | $(BIN)/python
+	@echo "Installing what the service needs (a few minutes, once) ..."
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	@echo "Installing what the tests need ..."
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+run: $(VENV)/installed
+	WHISPER_DEFAULT_MODEL=$(MODEL) $(BIN)/python -m main
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest $(T)
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not model and not ray and not browser and not gpu"
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
