@@ -1,0 +1,172 @@
+"""A file's plan on audio whose words are known."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.policy.world import Spoken, decode, silence, synthesise, words_of
+from whisper_service.policy.file import FilePlan
+from whisper_service.types import (
+    SAMPLE_RATE,
+    WINDOW_SAMPLES,
+    Audio,
+    DecodeJob,
+    DecodeOptions,
+    Hypothesis,
+    Segment,
+)
+
+MINUTES = [Spoken(0.5, 0.1 + 0.5 * (i % 7 == 6)) for i in range(99)]
+ENGLISH = DecodeOptions(language="en")
+
+
+def transcribe(
+    plan: FilePlan,
+    audio: Audio,
+    answer: Callable[[DecodeJob], Hypothesis] = decode,
+    *,
+    block: int = 5 * SAMPLE_RATE,
+    newest_first: bool = False,
+) -> tuple[list[Segment], list[DecodeJob]]:
+    """Run a plan as its docstring says; return its segments and the jobs it asked for."""
+    segments, jobs, at = [], [], 0
+    out: list[DecodeJob] = []
+    while not plan.is_done:
+        while plan.wants_audio and at < len(audio):
+            plan.receive_audio(audio[at : at + block])
+            at += block
+        if at >= len(audio) and plan.wants_audio:
+            plan.end_of_audio()
+        while (job := plan.next_job()) is not None:
+            out.append(job)
+        jobs += [job for job in out if job not in jobs]
+        if out:
+            done = out.pop() if newest_first else out.pop(0)
+            plan.receive_hypothesis(done, answer(done))
+        segments += plan.segments()
+    return segments, jobs
+
+
+def text_of(segments: list[Segment]) -> list[str]:
+    return "".join(segment.text for segment in segments).split()
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("block", [1_000, 80_000, 2_000_000])
+def test_every_word_comes_once_in_order(block: int, newest_first: bool) -> None:
+    plan = FilePlan(ENGLISH, max_in_flight=3)
+    segments, _ = transcribe(plan, synthesise(MINUTES), block=block, newest_first=newest_first)
+    assert text_of(segments) == words_of(MINUTES)
+    assert [segment.id for segment in segments] == list(range(len(segments)))
+
+
+def test_windows_are_cut_in_silence_and_are_nearly_full() -> None:
+    _, jobs = transcribe(FilePlan(ENGLISH, max_in_flight=3), synthesise(MINUTES))
+    assert all(len(job.audio) <= WINDOW_SAMPLES for job in jobs)
+    assert all(len(job.audio) > 18 * SAMPLE_RATE for job in jobs[:-1])
+    assert not any(job.audio[-1] or job.audio[0] for job in jobs)
+
+
+def test_no_more_windows_are_in_flight_or_waiting_than_allowed() -> None:
+    plan = FilePlan(ENGLISH, max_in_flight=2)
+    while plan.wants_audio:
+        plan.receive_audio(synthesise(MINUTES[:20]))
+    assert plan.next_job() is not None
+    assert plan.next_job() is not None
+    assert plan.next_job() is None
+
+
+def test_an_unknown_language_is_learned_from_the_first_window_before_the_others_go() -> None:
+    plan = FilePlan(DecodeOptions(), max_in_flight=4)
+    while plan.wants_audio:
+        plan.receive_audio(synthesise(MINUTES))
+    first = plan.next_job()
+    assert first is not None
+    assert first.options.language is None
+    assert plan.next_job() is None
+    plan.receive_hypothesis(first, replace(decode(first), language="de"))
+    second = plan.next_job()
+    assert second is not None
+    assert (plan.language, second.options.language) == ("de", "de")
+
+
+def test_a_window_without_text_does_not_decide_the_language() -> None:
+    plan = FilePlan(DecodeOptions(), max_in_flight=4)
+    plan.receive_audio(np.full(2 * WINDOW_SAMPLES, 0.1, np.float32))
+    plan.end_of_audio()
+    first = plan.next_job()
+    assert first is not None
+    plan.receive_hypothesis(first, Hypothesis("nn", 0.1))
+    second = plan.next_job()
+    assert second is not None
+    assert second.options.language is None
+
+
+def test_silence_is_neither_decoded_nor_kept() -> None:
+    plan = FilePlan(ENGLISH, max_in_flight=2)
+    segments, jobs = transcribe(plan, silence(200.0))
+    assert (segments, jobs, plan.duration, plan.position) == ([], [], 200.0, 200.0)
+
+
+def test_times_after_long_silence_are_exact() -> None:
+    audio = np.concatenate((silence(1000.0), synthesise([Spoken(0.5, 1.0)], lead=0.25)))
+    segments, jobs = transcribe(FilePlan(ENGLISH, max_in_flight=2), audio)
+    assert segments[0].start == pytest.approx(1000.25, abs=1e-3)
+    assert len(jobs) == 1
+
+
+def test_a_tail_that_a_hypothesis_left_out_is_decoded_again() -> None:
+    def first_half(job: DecodeJob) -> Hypothesis:
+        whole = decode(replace(job, options=replace(job.options, timestamps="word")))
+        words = whole.segments[0].words
+        kept = words[: max(1, (len(words) + 1) // 2)]
+        text = "".join(word.text for word in kept)
+        return Hypothesis("en", 1.0, (Segment(0, kept[0].start, kept[-1].end, text),))
+
+    script = [Spoken(0.8, 0.2)] * 12
+    segments, jobs = transcribe(FilePlan(ENGLISH, max_in_flight=2), synthesise(script), first_half)
+    assert text_of(segments)[:11] == words_of(script)[:11]
+    assert len(jobs) == 3  # of 12 words, 6 and 3 and 2; what is left is shorter than a second
+
+
+def test_a_decode_that_never_gets_on_ends_after_a_bounded_number_of_tries() -> None:
+    def stuck(job: DecodeJob) -> Hypothesis:
+        return Hypothesis("en", 1.0, (Segment(0, 0.0, 0.01, " a"),))
+
+    segments, jobs = transcribe(FilePlan(ENGLISH, max_in_flight=2), synthesise(MINUTES[:20]), stuck)
+    assert (text_of(segments), len(jobs)) == (["a"], 1)
+
+
+def test_a_window_that_hit_the_token_limit_goes_on_from_its_last_segment() -> None:
+    def limited(job: DecodeJob) -> Hypothesis:
+        answer = decode(replace(job, options=replace(job.options, timestamps="word")))
+        words = answer.segments[0].words
+        if len(words) <= 5:
+            return answer
+        parts = (words[:5], words[5:6])
+        return Hypothesis(
+            "en",
+            1.0,
+            tuple(
+                Segment(i, p[0].start, p[-1].end, "".join(w.text for w in p), tokens=(1,) * 111)
+                for i, p in enumerate(parts)
+            ),
+        )
+
+    script = [Spoken(0.5, 0.1)] * 12
+    segments, _ = transcribe(FilePlan(ENGLISH, max_in_flight=2), synthesise(script), limited)
+    assert text_of(segments) == words_of(script)
+
+
+def test_segments_never_leave_the_file_or_go_back() -> None:
+    def sloppy(job: DecodeJob) -> Hypothesis:
+        end = len(job.audio) / SAMPLE_RATE
+        return Hypothesis("en", 1.0, (Segment(0, 0, 9.0, " a"), Segment(1, 8.0, end + 5, " b")))
+
+    plan = FilePlan(ENGLISH, max_in_flight=3)
+    segments, _ = transcribe(plan, synthesise(MINUTES), sloppy)
+    times = [t for segment in segments for t in (segment.start, segment.end)]
+    assert times == sorted(times)
+    assert times[-1] <= plan.duration

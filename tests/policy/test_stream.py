@@ -1,0 +1,235 @@
+"""A stream's plan, event by event, on audio whose words are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.policy.world import (
+    FakeDetector,
+    Spoken,
+    config,
+    decode,
+    silence,
+    stream,
+    synthesise,
+    words_of,
+)
+from whisper_service.policy.events import Done, Final, Partial, SpeechEnded, SpeechStarted
+from whisper_service.policy.stream import StreamPlan
+from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, Hypothesis, Segment
+
+SENTENCE = [Spoken(0.4, 0.05)] * 3 + [Spoken(0.4, 1.5)]
+FLUENT = [Spoken(0.4, 0.05)] * 60
+
+
+def test_a_sentence_and_a_pause_make_one_final_between_the_speech_events() -> None:
+    run = stream(synthesise(SENTENCE), config(partial_interval=0.0))
+    kinds = [type(event) for event in run.events]
+    assert kinds == [SpeechStarted, Final, SpeechEnded, Done]
+    assert run.finals[0].segment.text == " w0 w1 w2 w3"
+    assert run.events[0].at == pytest.approx(0.5, abs=0.04)
+    assert run.events[2].at == pytest.approx(0.5 + 4 * 0.45 - 0.05, abs=0.04)
+
+
+def test_the_final_comes_at_the_endpoint_and_costs_no_decode_of_its_own() -> None:
+    plan = StreamPlan(config(endpoint_silence=0.5), detector=FakeDetector())
+    audio, finals_at, n_jobs_at_end = synthesise(SENTENCE), [], 0
+    for at in range(0, len(audio), 160):
+        plan.receive_audio(audio[at : at + 160])
+        while (job := plan.next_job()) is not None:
+            plan.receive_hypothesis(job, decode(job))
+            n_jobs_at_end += at > 2.7 * SAMPLE_RATE
+        finals_at += [at / SAMPLE_RATE for e in plan.events() if isinstance(e, Final)]
+    speech_end = 0.5 + 4 * 0.45 - 0.05
+    assert finals_at == [pytest.approx(speech_end + 0.5, abs=0.08)]
+    assert n_jobs_at_end == 0
+
+
+def test_silence_is_not_decoded_and_has_no_text() -> None:
+    for vad in (True, False):
+        run = stream(silence(20.0), config(vad=vad))
+        assert run.jobs == []
+        assert run.events == [Done(20.0, "")]
+
+
+def test_noise_that_holds_no_words_gives_no_final() -> None:
+    noise = np.full(5 * SAMPLE_RATE, 0.1, np.float32)
+    run = stream(np.concatenate((noise, silence(1.0))), config(chunk_duration=2.0))
+    assert run.finals == []
+    assert run.events[-1] == Done(6.0, "")
+
+
+def test_partials_come_at_their_interval_and_split_stable_from_unstable() -> None:
+    run = stream(synthesise(FLUENT[:10]), config(chunk_duration=10.0, partial_interval=1.0))
+    first, second, third = run.partials[:3]
+    assert (first.stable, first.unstable.split()[0]) == ("", "w0")
+    assert second.stable == " w0 w1"  # w2 was the last word heard, and might have been cut
+    assert third.stable.startswith(second.stable)
+    assert [p.end - 0.5 for p in run.partials[:3]] == pytest.approx([1.0, 2.0, 3.0], abs=0.1)
+
+
+def test_no_partials_are_sent_when_their_interval_is_zero() -> None:
+    assert stream(synthesise(FLUENT), config(partial_interval=0.0)).partials == []
+
+
+@pytest.mark.parametrize("chunk", [1.0, 2.0, 5.0, 10.0])
+def test_speech_waits_for_its_final_no_longer_than_a_chunk_and_a_long_word(chunk: float) -> None:
+    plan = StreamPlan(config(chunk_duration=chunk), detector=FakeDetector())
+    audio, waits = synthesise(FLUENT), []
+    for at in range(0, len(audio), 1600):
+        plan.receive_audio(audio[at : at + 1600])
+        while (job := plan.next_job()) is not None:
+            plan.receive_hypothesis(job, decode(job))
+        waits.append(plan.received - plan._border / SAMPLE_RATE)
+    assert max(waits) <= chunk + 0.6
+
+
+def test_a_chunk_ends_in_its_last_pause() -> None:
+    script = [Spoken(0.4, 0.05), Spoken(0.4, 0.4), *[Spoken(0.4, 0.05)] * 8]
+    run = stream(synthesise(script), config(chunk_duration=2.0, endpoint_silence=1.0))
+    assert run.finals[0].segment.text == " w0 w1"
+    assert run.words == words_of(script)
+
+
+def test_only_jobs_after_a_border_between_words_hear_what_is_final_already() -> None:
+    run = stream(synthesise(FLUENT), config(chunk_duration=2.0, overlap=1.0, partial_interval=0.0))
+    assert [job.options.timestamps for job in run.jobs] == ["word"] * len(run.jobs)
+    lengths = [len(job.audio) / SAMPLE_RATE for job in run.jobs]
+    assert lengths[1] == pytest.approx(lengths[0] + 1.0, abs=0.1)
+
+
+def test_word_times_are_told_only_if_asked_for_and_join_to_the_text() -> None:
+    audio = synthesise(FLUENT)
+    assert all(not final.segment.words for final in stream(audio, config()).finals)
+    for final in stream(audio, config(word_times=True)).finals:
+        assert "".join(word.text for word in final.segment.words) == final.segment.text
+        starts = [word.start for word in final.segment.words]
+        assert starts == sorted(starts)
+
+
+def test_finalize_tells_what_was_said_so_far_and_the_stream_goes_on() -> None:
+    plan = StreamPlan(config(partial_interval=0.0), detector=FakeDetector())
+    audio, cut = synthesise(FLUENT[:6]), round(1.38 * SAMPLE_RATE)
+    plan.receive_audio(audio[:cut])
+    plan.finalize()
+    texts = _drain(plan)
+    assert texts == [" w0 w1"]
+    plan.receive_audio(audio[cut:])
+    plan.stop()
+    assert texts + _drain(plan) == [" w0 w1", " w2 w3 w4 w5"]
+
+
+def test_finalize_in_silence_does_nothing() -> None:
+    plan = StreamPlan(config(), detector=FakeDetector())
+    plan.receive_audio(silence(1.0))
+    plan.finalize()
+    assert (plan.next_job(), plan.events()) == (None, [])
+
+
+def test_stop_flushes_a_word_that_has_hardly_begun() -> None:
+    audio = np.concatenate((silence(1.0), synthesise([Spoken(0.05, 0.0)], lead=0.0)))
+    plan = StreamPlan(config(), detector=FakeDetector())
+    plan.receive_audio(audio)
+    plan.stop()
+    assert plan.next_job() is not None
+
+
+def test_a_stopped_stream_takes_no_more_audio() -> None:
+    plan = StreamPlan(config(), detector=FakeDetector())
+    plan.stop()
+    assert plan.is_done
+    with pytest.raises(ValueError, match="was stopped"):
+        plan.receive_audio(silence(1.0))
+
+
+def test_only_the_job_in_flight_can_be_answered() -> None:
+    plan = StreamPlan(config(), detector=FakeDetector())
+    plan.receive_audio(synthesise(FLUENT))
+    job = plan.next_job()
+    assert job is not None
+    assert plan.next_job() is None
+    plan.abandon(job)
+    with pytest.raises(ValueError, match="not the one in flight"):
+        plan.receive_hypothesis(job, decode(job))
+
+
+def test_thirty_seconds_without_a_word_border_become_final_anyway() -> None:
+    noise = np.full(65 * SAMPLE_RATE, 0.1, np.float32)
+    plan = StreamPlan(config(chunk_duration=10.0), detector=FakeDetector())
+    jobs, one_long_word = [], "a" * 20
+    for at in range(0, len(noise), SAMPLE_RATE):
+        plan.receive_audio(noise[at : at + SAMPLE_RATE])
+        while (job := plan.next_job()) is not None:
+            jobs.append(job)
+            end = len(job.audio) / SAMPLE_RATE
+            plan.receive_hypothesis(
+                job, Hypothesis("en", 1.0, (Segment(0, 0.0, end, f" {one_long_word}"),))
+            )
+    assert max(len(job.audio) for job in jobs) == WINDOW_SAMPLES
+    assert sum(isinstance(event, Final) for event in plan.events()) == 2
+
+
+def test_the_last_final_is_the_context_of_the_next_job_if_wanted() -> None:
+    audio = np.concatenate([synthesise(SENTENCE)] * 2)
+    contexts = [job.previous_text for job in stream(audio, config()).jobs]
+    assert contexts[0] == ""
+    assert contexts[-1] == "w0 w1 w2 w3"
+    without = stream(audio, config(use_context=False))
+    assert {job.previous_text for job in without.jobs} == {""}
+
+
+def test_the_language_is_kept_once_enough_speech_was_heard() -> None:
+    run = stream(synthesise(SENTENCE + SENTENCE), config(language=None))
+    languages = [job.options.language for job in run.jobs]
+    assert languages[0] is None
+    assert languages[-1] == "en"
+    assert {final.language for final in run.finals} == {"en"}
+
+
+def test_translated_speech_is_cut_at_pauses_only() -> None:
+    script = ([*FLUENT[:9], Spoken(0.4, 0.3)]) * 2
+    run = stream(
+        synthesise(script), config(task="translate", chunk_duration=2.0, partial_interval=0.0)
+    )
+    assert [len(final.segment.text.split()) for final in run.finals] == [10, 10]
+    assert {job.options.timestamps for job in run.jobs} == {"segment"}
+
+
+def test_stable_words_win_where_the_final_decode_disagrees() -> None:
+    plan = StreamPlan(config(partial_interval=0.5), detector=FakeDetector())
+    audio = synthesise(SENTENCE)
+    events = []
+    for at in range(0, len(audio), 1600):
+        plan.receive_audio(audio[at : at + 1600])
+        while (job := plan.next_job()) is not None:
+            is_late = len(job.audio) > 2.0 * SAMPLE_RATE
+            answer = decode(job)
+            if is_late:
+                changed = answer.segments[0].text.replace("w0", "v0")
+                answer = Hypothesis("en", 0.9, (replace(answer.segments[0], text=changed),))
+            plan.receive_hypothesis(job, answer)
+        events += plan.events()
+    stable = [event.stable for event in events if isinstance(event, Partial)][-1]
+    (final,) = (event for event in events if isinstance(event, Final))
+    assert stable.startswith(" w0")
+    assert final.segment.text == " w0 w1 w2 w3"
+
+
+def test_an_hour_takes_no_more_memory_than_a_minute() -> None:
+    minute = stream(synthesise(FLUENT * 1), config(chunk_duration=5.0)).most_held
+    script = synthesise(FLUENT)
+    longer = stream(np.concatenate([script] * 4), config(chunk_duration=5.0)).most_held
+    assert longer <= minute + SAMPLE_RATE
+
+
+def test_backlog_is_zero_for_a_decoder_that_keeps_up_and_grows_with_one_that_does_not() -> None:
+    audio, settled = synthesise(FLUENT), config(chunk_duration=2.0)
+    assert max(stream(audio, settled).backlogs) == 0.0
+    assert max(stream(audio, settled, delay=80).backlogs) > 5.0
+
+
+def _drain(plan: StreamPlan) -> list[str]:
+    while (job := plan.next_job()) is not None:
+        plan.receive_hypothesis(job, decode(job))
+    return [event.segment.text for event in plan.events() if isinstance(event, Final)]

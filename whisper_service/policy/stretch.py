@@ -1,0 +1,74 @@
+"""The parts of a stream that are to become text, each decoded on its own.
+
+Owns where a part begins and ends, padding included, and where it may be divided.
+"""
+
+from dataclasses import dataclass
+
+from whisper_service.audio.buffer import AudioBuffer
+from whisper_service.policy import energy
+from whisper_service.policy.border import place_border
+from whisper_service.policy.endpoint import Utterance, VadOptions
+from whisper_service.types import SAMPLE_RATE
+
+_GAP = SAMPLE_RATE // 5
+"""200 ms of quiet are a pause also where the detector saw none: it answers slowly."""
+
+
+@dataclass(slots=True, eq=False)
+class Stretch:
+    """An utterance, or the part of one that `finalize` cut; without VAD, all there is."""
+
+    begin: int
+    utterance: Utterance | None
+    is_first: bool = True
+    """Of its utterance: its beginning is told."""
+    closed_at: int | None = None
+    """Where the stream was when `finalize` or `stop` closed this."""
+    _closed_end: int = 0
+    _closed_speech_end: int = 0
+
+    def close(self, position: int, vad: VadOptions) -> None:
+        """End at `position`, or earlier if there has been silence for longer than the pad."""
+        silent_since = self.utterance.silent_since if self.utterance else None
+        self._closed_speech_end = position if silent_since is None else silent_since
+        self._closed_end = min(position, self._closed_speech_end + vad.pad_after)
+        self.closed_at = position
+
+    def end(self, vad: VadOptions) -> int | None:
+        """Return where this ends; None while that is open."""
+        if self.closed_at is not None:
+            return self._closed_end
+        if self.utterance is not None and self.utterance.ended_at is not None:
+            assert self.utterance.silent_since is not None
+            return self.utterance.silent_since + vad.pad_after
+        return None
+
+    def speech_end(self) -> int:
+        """Return where the last speech in it ended; only for one that has ended."""
+        if self.closed_at is not None:
+            return self._closed_speech_end
+        assert self.utterance is not None
+        assert self.utterance.silent_since is not None
+        return self.utterance.silent_since
+
+    def silent_since(self) -> int | None:
+        """Return where the silence began that lasts still."""
+        if self.utterance is None or self.closed_at is not None:
+            return None
+        return self.utterance.silent_since
+
+    def pause(self, buffer: AudioBuffer, after: int, before: int, vad: VadOptions) -> int | None:
+        """Return the quietest position of the last clear pause in `[after, before)`."""
+        if self.utterance is not None:
+            pause = self.utterance.pause_before(before, after=after, at_least=vad.min_silence)
+            if pause is not None:
+                # the detector hears both edges late: look from before its pause to its end
+                start = max(after, pause.start - SAMPLE_RATE // 10)
+                middle = (start + pause.end) // 2
+                return place_border(buffer.slice(start, pause.end), start, middle)
+        gaps = energy.pauses(buffer.slice(after, before), at_least=_GAP)
+        if not gaps or gaps[-1][0] == 0:
+            return None
+        start, end = (after + position for position in gaps[-1])
+        return place_border(buffer.slice(start, end), start, (start + end) // 2)
