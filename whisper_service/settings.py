@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     download_models: bool = Field(
         True, description="Download the official models that are asked for and not in the folder."
     )
+    download_timeout: float = Field(
+        30, gt=0, description="How long a download may stand still before it is given up."
+    )
     preload_models: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Models loaded before a replica says it is ready, comma-separated; empty means"
@@ -115,7 +118,12 @@ class Settings(BaseSettings):
     ffmpeg_timeout: float = Field(
         600, gt=0, description="Time ffmpeg may go without giving any audio, and to end."
     )
-    max_ffmpeg: int = Field(4, ge=1, description="ffmpeg processes of one replica at once.")
+    max_ffmpeg: int = Field(
+        16,
+        ge=1,
+        description="ffmpeg processes of one replica at once; a long upload keeps one, mostly idle,"
+        " until its last audio is wanted, and more uploads than this wait for each other.",
+    )
     decode_timeout: float = Field(
         120, gt=0, description="Time one window may take in WhisperASR, queue included."
     )
@@ -134,6 +142,12 @@ class Settings(BaseSettings):
     )
     stream_idle_timeout: float = Field(
         60, gt=0, description="Silence on the socket, not in the audio, after which it is closed."
+    )
+    stream_retry_timeout: float = Field(
+        20,
+        ge=0,
+        description="How long a stream waits for a decoder that is away or full before it is"
+        " closed.",
     )
     config_timeout: float = Field(
         10, gt=0, description="How long a new socket may take to send its configuration."
@@ -183,3 +197,26 @@ class Settings(BaseSettings):
     def weights_dir(self) -> Path:
         """`model_dir` with `~` resolved for the user the replica runs as."""
         return self.model_dir.expanduser()
+
+
+def settings_markdown() -> str:
+    """Return the README's table of settings."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        shown = default_text(field.default)
+        default = f"`{shown}`" if shown else ""
+        rows.append(f"| `WHISPER_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def default_text(default: object) -> str:
+    """Spell a default as the environment would; empty for one that is unset."""
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "" if default is None else str(default)
+
+
+if __name__ == "__main__":
+    print(settings_markdown(), end="")  # noqa: T201

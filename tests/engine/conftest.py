@@ -1,0 +1,28 @@
+"""The bundled model, loaded once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from whisper_service.engine import catalog
+from whisper_service.engine.engine import Engine, load_engine
+
+
+@pytest.fixture(scope="session")
+def demo_path() -> Path:
+    path = catalog.ASSETS_DIR / "demo.pt"
+    if not path.is_file():
+        pytest.skip(f"the bundled model is not at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo(demo_path: Path) -> Engine:
+    return load_engine("demo", demo_path.parent, device="cpu", dtype="float32", can_download=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """The model is so small that threads would only wait for each other."""
+    torch.set_num_threads(1)

@@ -1,0 +1,225 @@
+"""The scheduler over an engine that is held at a gate, so that the queue's order can be seen."""
+
+import threading
+import time
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+
+import numpy as np
+import pytest
+
+from whisper_service.engine.scheduler import Scheduler
+from whisper_service.errors import (
+    InternalError,
+    InvalidAudio,
+    Overloaded,
+    Restarting,
+    ServiceError,
+)
+from whisper_service.types import DecodeJob, DecodeOptions, Hypothesis, Priority
+
+WAIT = 10.0
+
+
+class GatedEngine:
+    """Answers each job with its prompt as language, once the gate is open; "bad" fails alone,
+    "bug" makes the whole batch crash."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.batches: list[list[str]] = []
+
+    def batch_key(self, job: DecodeJob) -> Hashable:
+        return job.options.task
+
+    def decode(self, jobs: Sequence[DecodeJob]) -> list[Hypothesis | ServiceError]:
+        self.batches.append([name(job) for job in jobs])
+        self.entered.set()
+        assert self.gate.wait(WAIT)
+        if "bug" in map(name, jobs):
+            raise ZeroDivisionError
+        return [
+            InvalidAudio("bad") if name(job) == "bad" else Hypothesis(name(job), 1.0)
+            for job in jobs
+        ]
+
+
+def name(job: DecodeJob) -> str:
+    return job.options.prompt or ""
+
+
+def job(
+    name: str,
+    *,
+    priority: Priority = "file",
+    deadline: float | None = None,
+    translate: bool = False,
+) -> DecodeJob:
+    options = DecodeOptions(prompt=name, task="translate" if translate else "transcribe")
+    return DecodeJob(np.zeros(1, np.float32), options, priority=priority, deadline=deadline)
+
+
+@pytest.fixture
+def engine() -> Iterator[GatedEngine]:
+    engine = GatedEngine()
+    yield engine
+    engine.gate.set()
+
+
+@pytest.fixture
+def scheduler(engine: GatedEngine) -> Iterator[Scheduler]:
+    scheduler = Scheduler(max_batch_size=3, batch_wait=0.0, max_queued=10)
+    yield scheduler
+    engine.gate.set()
+    scheduler.close(WAIT)
+    assert not scheduler.is_alive
+
+
+def hold(scheduler: Scheduler, engine: GatedEngine) -> "Future[Hypothesis]":
+    """Fill the thread with a job that stands at the gate, so that the next ones queue up."""
+    first = scheduler.submit(engine, job("first"))
+    assert engine.entered.wait(WAIT)
+    return first
+
+
+def release(engine: GatedEngine, *futures: "Future[Hypothesis]") -> list[str]:
+    engine.gate.set()
+    return [future.result(WAIT).language for future in futures]
+
+
+def test_live_comes_first_then_the_nearest_deadline_then_the_oldest(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
+    hold(scheduler, engine)
+    now = time.time()
+    futures = [
+        scheduler.submit(engine, job(text, priority=priority, deadline=deadline))
+        for text, priority, deadline in [
+            ("old", "file", None),
+            ("new", "file", None),
+            ("soon", "file", now + 50),
+            ("sooner", "file", now + 40),
+            ("live", "live", now + 90),
+        ]
+    ]
+    release(engine, *futures)
+    assert engine.batches[1:] == [["live", "sooner", "soon"], ["old", "new"]]
+
+
+def test_compatible_jobs_share_a_batch_and_others_do_not(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
+    hold(scheduler, engine)
+    names = ["a", "b", "c", "d"]
+    futures = [scheduler.submit(engine, job(n, translate=n in "bd")) for n in names]
+    assert release(engine, *futures) == names
+    assert engine.batches[1:] == [["a", "c"], ["b", "d"]]
+
+
+def test_jobs_of_two_models_do_not_share_a_batch(scheduler: Scheduler, engine: GatedEngine) -> None:
+    other = GatedEngine()
+    other.gate.set()
+    hold(scheduler, engine)
+    mine, its = scheduler.submit(engine, job("mine")), scheduler.submit(other, job("its"))
+    release(engine, mine, its)
+    assert other.batches == [["its"]]
+
+
+def test_a_batch_waits_for_company_but_not_when_it_is_full(engine: GatedEngine) -> None:
+    engine.gate.set()
+    scheduler = Scheduler(max_batch_size=2, batch_wait=WAIT)
+    futures = [scheduler.submit(engine, job(n)) for n in ("a", "b")]
+    assert release(engine, *futures) == ["a", "b"]
+    assert engine.batches == [["a", "b"]]
+    scheduler.close(WAIT)
+
+
+def test_one_bad_job_fails_alone(scheduler: Scheduler, engine: GatedEngine) -> None:
+    hold(scheduler, engine)
+    good, bad = scheduler.submit(engine, job("good")), scheduler.submit(engine, job("bad"))
+    assert release(engine, good) == ["good"]
+    assert isinstance(bad.exception(WAIT), InvalidAudio)
+
+
+def test_a_crash_is_the_fault_of_one_job_and_the_thread_goes_on(
+    scheduler: Scheduler, engine: GatedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    hold(scheduler, engine)
+    good, bug = scheduler.submit(engine, job("good")), scheduler.submit(engine, job("bug"))
+    assert release(engine, good) == ["good"]
+    assert isinstance(bug.exception(WAIT), InternalError)
+    assert "ZeroDivisionError" in caplog.text
+    assert release(engine, scheduler.submit(engine, job("next"))) == ["next"]
+
+
+def test_cancelled_job_is_never_decoded(scheduler: Scheduler, engine: GatedEngine) -> None:
+    hold(scheduler, engine)
+    cancelled, kept = scheduler.submit(engine, job("x")), scheduler.submit(engine, job("kept"))
+    assert cancelled.cancel()
+    assert release(engine, kept) == ["kept"]
+    assert engine.batches == [["first"], ["kept"]]
+    with pytest.raises(CancelledError):
+        cancelled.result(WAIT)
+
+
+def test_job_past_its_deadline_is_refused_instead_of_decoded(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
+    late = scheduler.submit(engine, job("late", deadline=time.time() - 1))
+    refusal = late.exception(WAIT)
+    assert isinstance(refusal, Overloaded)
+    assert refusal.retry_after
+    assert engine.batches == []
+
+
+def test_full_queue_refuses_and_cancelled_jobs_make_room(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
+    hold(scheduler, engine)
+    waiting = [scheduler.submit(engine, job(str(n))) for n in range(10)]
+    with pytest.raises(Overloaded):
+        scheduler.submit(engine, job("too many"))
+    waiting[3].cancel()
+    assert release(engine, scheduler.submit(engine, job("fits"))) == ["fits"]
+
+
+def test_call_runs_between_batches_before_files(scheduler: Scheduler, engine: GatedEngine) -> None:
+    hold(scheduler, engine)
+    after = scheduler.submit(engine, job("after"))
+    batches_before_call = scheduler.call(lambda: len(engine.batches))
+    release(engine, after)
+    assert batches_before_call.result(WAIT) == 1
+
+
+def test_error_of_a_call_reaches_its_caller(scheduler: Scheduler) -> None:
+    def fail() -> None:
+        raise InvalidAudio("no")
+
+    assert isinstance(scheduler.call(fail).exception(WAIT), InvalidAudio)
+    assert isinstance(scheduler.call(lambda: 1 / 0).exception(WAIT), InternalError)
+
+
+def test_close_lets_the_batch_in_hand_end_and_fails_the_rest(engine: GatedEngine) -> None:
+    scheduler = Scheduler(max_batch_size=1, batch_wait=0.0)
+    first = hold(scheduler, engine)
+    waiting = scheduler.submit(engine, job("waiting"))
+    scheduler.close(0)
+    assert isinstance(waiting.exception(WAIT), Restarting)
+    assert release(engine, first) == ["first"]
+    scheduler.close(WAIT)
+    assert not scheduler.is_alive
+    with pytest.raises(Restarting):
+        scheduler.submit(engine, job("after"))
+
+
+def test_it_knows_whether_it_is_at_work_and_when_it_last_succeeded(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
+    assert scheduler.busy_since is None
+    assert scheduler.last_success is None
+    first = hold(scheduler, engine)
+    assert scheduler.busy_since is not None
+    release(engine, first)
+    scheduler.call(lambda: None).result(WAIT)
+    assert scheduler.last_success is not None
