@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from whisper_service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    import os
+
+    for name in os.environ:
+        if name.startswith("WHISPER_"):
+            monkeypatch.delenv(name)
+
+
+def test_a_field_is_an_environment_variable(monkeypatch):
+    monkeypatch.setenv("WHISPER_DEFAULT_MODEL", "small")
+    monkeypatch.setenv("WHISPER_MAX_STREAMS", "7")
+    settings = Settings()
+    assert (settings.default_model, settings.max_streams) == ("small", 7)
+
+
+def test_an_argument_wins_over_the_environment(monkeypatch):
+    monkeypatch.setenv("WHISPER_DEFAULT_MODEL", "small")
+    assert Settings(default_model="demo").default_model == "demo"
+
+
+def test_lists_are_comma_separated(monkeypatch):
+    monkeypatch.setenv("WHISPER_PRELOAD_MODELS", "base, small,")
+    assert Settings().preload_models == ("base", "small")
+
+
+def test_lists_may_be_lists_in_yaml():
+    assert Settings(cors_origins=["https://a.example"]).cors_origins == ("https://a.example",)
+
+
+def test_an_unknown_argument_is_refused():
+    with pytest.raises(ValidationError, match="default_modle"):
+        Settings(default_modle="base")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_streams": 0},
+        {"port": 70_000},
+        {"device": "tpu"},
+        {"asr_min_replicas": 3, "asr_max_replicas": 2},
+        {"service_min_replicas": 3, "service_max_replicas": 2},
+    ],
+)
+def test_a_value_that_cannot_work_is_refused(fields):
+    with pytest.raises(ValidationError):
+        Settings(**fields)
+
+
+def test_the_default_model_is_what_is_preloaded():
+    assert Settings(default_model="demo").models_to_preload == ("demo",)
+    assert Settings(preload_models="base").models_to_preload == ("base",)
+
+
+def test_the_model_folder_may_be_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert Settings(model_dir="~/models").weights_dir == Path("/home/someone/models")
+
+
+def test_the_key_is_not_printed():
+    assert "secret" not in repr(Settings(resume_key="secret"))
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_field_is_described_in_a_sentence(name):
+    description = Settings.model_fields[name].description
+    assert description is not None
+    assert description.endswith(".")

@@ -1,0 +1,77 @@
+"""Puts the HTTP and WebSocket service together; the one place that sees all of its parts.
+
+Needs no Ray: tests give it a scripted decoder, serving/ a handle to WhisperASR.
+"""
+
+import secrets
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from whisper_service import __version__
+from whisper_service.api.catalog import catalog_router
+from whisper_service.api.decoder import Decoder
+from whisper_service.api.docs import DESCRIPTION, TAGS, add_docs
+from whisper_service.api.errors import CatchErrors, install_error_handlers
+from whisper_service.api.files import files_router
+from whisper_service.api.headers import StandardHeaders
+from whisper_service.api.health import health_router
+from whisper_service.api.limits import Limit, UploadGuard
+from whisper_service.api.page import page_router, sample_router
+from whisper_service.api.resume import ResumeTokens
+from whisper_service.api.stream import stream_router
+from whisper_service.api.transcription import Transcriber
+from whisper_service.settings import Settings
+
+
+def create_app(
+    settings: Settings, decoder: Decoder, *, draining: Callable[[], bool] = lambda: False
+) -> FastAPI:
+    """The whole service. `draining` says whether this replica is going away.
+
+    Without `settings.resume_key` this app makes its own: streams then resume here only.
+    """
+    app = FastAPI(
+        title="Whisper Streaming",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=_middleware(settings),
+    )
+    install_error_handlers(app)
+    transcriber = Transcriber(settings, decoder)
+    tokens = ResumeTokens(settings.resume_key or secrets.token_hex(), settings.resume_max_age)
+    app.include_router(files_router(settings, decoder, transcriber))
+    app.include_router(stream_router(settings, decoder, tokens, draining))
+    app.include_router(catalog_router(settings, decoder))
+    app.include_router(health_router(decoder, draining))
+    app.include_router(sample_router())
+    app.include_router(page_router())
+    add_docs(app, settings)
+    return app
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """Outermost first: even a refusal or a bug's answer has the headers that browsers need."""
+    return [
+        Middleware(StandardHeaders),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        ),
+        Middleware(CatchErrors),
+        Middleware(
+            UploadGuard,
+            uploads=Limit(settings.max_uploads, "uploads"),
+            max_bytes=settings.max_upload_bytes,
+            timeout=settings.upload_timeout,
+        ),
+    ]

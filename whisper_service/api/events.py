@@ -1,0 +1,78 @@
+"""An answer made of server-sent events that can still fail with a real HTTP status.
+
+The work begins before the answer does: as long as no event was made, an error is a status code
+with the one JSON shape; after that it is an `error` event, which ends the stream.
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from whisper_service.api.tasks import task_group, unless_client_leaves
+from whisper_service.errors import InternalError, ServiceError
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 16
+"""Events a slow reader may leave waiting before the work waits for it."""
+
+Tell = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Sends one event: its name and its data."""
+Work = Callable[[Tell], Awaitable[None]]
+
+
+class EventsResponse(Response):
+    """Runs `work` and sends what it tells. Work and answer share one scope, so that whichever
+    ends first, by a disconnect too, ends the other."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(media_type="text/event-stream")
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; raises what `work` raised before its first event."""
+        queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(MAX_WAITING)
+        async with task_group() as group:
+            working = group.create_task(self._fill(queue))
+            first = await unless_client_leaves(receive, queue.get())
+            await EventSourceResponse(_drain(first, queue))(scope, receive, send)
+            working.cancel()
+
+    async def _fill(self, queue: asyncio.Queue[ServerSentEvent | None]) -> None:
+        has_begun = False
+
+        async def tell(name: str, data: dict[str, Any]) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await queue.put(
+                ServerSentEvent(json.dumps(data, ensure_ascii=False, allow_nan=False), event=name)
+            )
+
+        try:
+            await self._work(tell)
+        except ServiceError as error:
+            if not has_begun:
+                raise
+            await tell("error", error.as_dict())
+        except Exception:
+            if not has_begun:
+                raise
+            logger.exception("A streamed answer failed")
+            await tell("error", InternalError().as_dict())
+        await queue.put(None)
+
+
+async def _drain(
+    first: ServerSentEvent | None, queue: asyncio.Queue[ServerSentEvent | None]
+) -> AsyncIterator[ServerSentEvent]:
+    event = first
+    while event is not None:
+        yield event
+        event = await queue.get()

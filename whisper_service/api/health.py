@@ -1,0 +1,34 @@
+"""Liveness and readiness. Alive is cheap and says nothing of models; ready means it decodes."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter
+
+from whisper_service.api.decoder import Decoder
+from whisper_service.api.docs import errors
+from whisper_service.api.schemas import StatusBody
+from whisper_service.errors import Restarting, Unavailable
+
+
+def health_router(decoder: Decoder, draining: Callable[[], bool]) -> APIRouter:
+    """The routes that probes and load balancers call."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", summary="Is the process alive?")
+    async def healthz() -> StatusBody:
+        """Answers as long as the event loop turns."""
+        return StatusBody(status="ok")
+
+    @router.get(
+        "/readyz",
+        summary="Can it transcribe?",
+        responses=errors(Unavailable("No model is loaded yet.", retry_after=2)),
+    )
+    async def readyz() -> StatusBody:
+        """Decodes something with a loaded model before it answers."""
+        if draining():
+            raise Restarting("This replica is going away.", retry_after=1)
+        await decoder.check()
+        return StatusBody(status="ready")
+
+    return router

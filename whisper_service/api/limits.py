@@ -1,0 +1,144 @@
+"""How much one replica takes on: uploads and streams at once, bytes and time of a body.
+
+Counts only, no clock but the event loop's and no knowledge of audio. What is over a limit is told
+at once instead of being left to hang in a queue nobody sees.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from whisper_service.api.errors import error_response
+from whisper_service.errors import (
+    InvalidRequest,
+    Overloaded,
+    PayloadTooLarge,
+    ServiceError,
+    TimedOut,
+)
+
+RETRY_AFTER = 2.0
+"""Seconds. Most uploads end within a few; clients that were refused add their own jitter."""
+
+
+class Limit:
+    """A number of things that may go on side by side."""
+
+    def __init__(self, maximum: int, what: str) -> None:
+        self._maximum = maximum
+        self._what = what
+        self.n_now = 0
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Take a place for the length of the block; raise `Overloaded` if there is none."""
+        if self.n_now >= self._maximum:
+            raise Overloaded(
+                f"{self.n_now} {self._what} are going on, which is the limit; try again soon.",
+                retry_after=RETRY_AFTER,
+                limit=self._maximum,
+            )
+        self.n_now += 1
+        try:
+            yield
+        finally:
+            self.n_now -= 1
+
+
+class UploadGuard:
+    """ASGI middleware around everything that takes a body: number, size and time.
+
+    Pure ASGI, because it has to act while the body is being read: a form parser only returns
+    when it has all of it. Leaves the moment by which the upload must be answered in
+    `request.state.deadline` (event loop time).
+    """
+
+    def __init__(self, app: ASGIApp, uploads: Limit, max_bytes: int, timeout: float) -> None:
+        self._app = app
+        self._uploads = uploads
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, send, self._max_bytes, self._timeout)
+        try:
+            with self._uploads.admit():
+                body.check_length(Headers(scope=scope))
+                scope.setdefault("state", {})["deadline"] = body.deadline
+                await self._app(scope, body.receive, body.send)
+        except ServiceError as error:
+            body.failure = error
+        if body.failure is not None and not body.has_answered:
+            # The rest of the body is not read, so the connection cannot be used again.
+            response = error_response(body.failure, {"Connection": "close"})
+            await response(scope, receive, send)
+
+
+class _Body:
+    """One request's body on its way in. A failure overrides whatever the application answers."""
+
+    def __init__(self, receive: Receive, send: Send, max_bytes: int, timeout: float) -> None:
+        self._receive = receive
+        self._send = send
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+        self._n_bytes = 0
+        self._is_complete = False
+        self.deadline = asyncio.get_running_loop().time() + timeout
+        self.failure: ServiceError | None = None
+        self.has_answered = False
+
+    def check_length(self, headers: Headers) -> None:
+        """Refuse by the announced length, before a single byte of it is read."""
+        length = headers.get("content-length")
+        if length is None:
+            return
+        if not length.isdecimal() or not length.isascii():
+            raise InvalidRequest("Content-Length is no number.")
+        # More digits than any limit has; int() would refuse thousands of them.
+        if len(length) > 18 or int(length) > self._max_bytes:
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        """The next part. Once all are here, this waits for the disconnect, with no limit."""
+        if self._is_complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise self._fail(time_is_up(self._timeout)) from None
+        self._n_bytes += len(message.get("body", b""))
+        if self._n_bytes > self._max_bytes:
+            raise self._fail(self._too_large())
+        self._is_complete = not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass the answer on, unless it only says that the body could not be read."""
+        if self.failure is None:
+            self.has_answered = True
+            await self._send(message)
+
+    def _fail(self, failure: ServiceError) -> ServiceError:
+        self.failure = failure
+        return failure
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(
+            f"The request body is larger than {self._max_bytes:,} bytes.",
+            max_bytes=self._max_bytes,
+        )
+
+
+def time_is_up(limit: float) -> TimedOut:
+    """An upload took longer than it may."""
+    return TimedOut(
+        f"The upload was not done after {limit:g} s, all the time one may take.", limit=limit
+    )

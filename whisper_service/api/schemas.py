@@ -1,0 +1,337 @@
+"""Every HTTP request and answer as a pydantic model: what is checked is what /docs shows.
+
+Owns names, types, ranges, descriptions and examples. The models of the socket's messages are in
+messages.py and share the fields defined here.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import UploadFile
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from whisper_service.languages import LANGUAGES, language_code
+from whisper_service.types import DecodeOptions, Task
+
+MAX_PROMPT = 4096
+"""Characters. Whisper reads the last 224 tokens of a prompt; even in scripts that take several
+characters to a token this is more than it can use."""
+MAX_BEAMS = 10
+"""Each beam costs a decode of its own; beyond five openai-whisper's paper found no gain."""
+
+ResponseFormat = Literal["json", "verbose_json", "text", "srt", "vtt", "tsv"]
+
+
+class Input(BaseModel):
+    """Base of what clients send: an unknown name is refused, never silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for name in data.keys() - cls.model_fields.keys():
+                allowed = sorted(cls.model_fields)
+                shown = str(name)[:100].encode("utf-8", "replace").decode()
+                raise PydanticCustomError(
+                    "unknown_field",
+                    "There is no field {param}; allowed are {names}.",
+                    {
+                        "param": shown,
+                        "got": shown,
+                        "allowed": allowed,
+                        "names": ", ".join(allowed),
+                    },
+                )
+        return data
+
+
+class Output(BaseModel):
+    """Base of what the service answers."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), frozen=True)
+
+
+def _parse_language(value: object) -> object:
+    """A code for a code or an English name; None for "", "auto" and null: detect it."""
+    if value is None or not isinstance(value, str):
+        return value
+    if value.strip().lower() in ("", "auto"):
+        return None
+    code = language_code(value)
+    if code is None:
+        raise PydanticCustomError(
+            "unknown_language",
+            "This is not a language Whisper knows. Give a code such as `en`, an English name such"
+            " as `german`, or nothing to have it detected; GET /languages lists them all.",
+            {"allowed": sorted(LANGUAGES)},
+        )
+    return code
+
+
+Language = Annotated[
+    str | None,
+    BeforeValidator(_parse_language),
+    Field(
+        description="ISO 639-1 code or English name of the spoken language; empty or `auto`"
+        " detects it.",
+        examples=["en"],
+    ),
+]
+ModelSize = Annotated[
+    str | None,
+    Field(
+        description="Name of the model, one of GET /models; the larger, the more accurate and the"
+        " slower. Left out, it is the service's default model.",
+        examples=["base"],
+        max_length=200,
+    ),
+]
+TaskField = Annotated[
+    Task,
+    Field(
+        description="`transcribe` writes what is said in its own language, `translate` writes it"
+        " in English.",
+        examples=["transcribe"],
+    ),
+]
+Prompt = Annotated[
+    str | None,
+    Field(
+        description="Names, spellings or style that the transcript should follow.",
+        examples=["one two three"],
+        max_length=MAX_PROMPT,
+    ),
+]
+
+
+class DetectForm(Input):
+    """The form of /detect-language."""
+
+    file: UploadFile = Field(
+        description="Audio or video in any container that ffmpeg reads: wav, mp3, m4a, flac,"
+        " ogg, opus, webm, mp4. A sample is at /sample.wav."
+    )
+    model_size: ModelSize = None
+
+
+class TranscribeForm(DetectForm):
+    """The form of /transcribe."""
+
+    language: Language = None
+    task: TaskField = "transcribe"
+    prompt: Prompt = None
+    temperature: float | None = Field(
+        None,
+        description="Sampling temperature, 0 to 1. Left out, decoding starts at 0 and is repeated"
+        " with more, in steps of 0.2, as long as its result looks wrong.",
+        examples=[0],
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+    beam_size: int | None = Field(
+        None,
+        description="Beams of a beam search at temperature 0; left out, decoding is greedy.",
+        examples=[2],
+        ge=1,
+        le=MAX_BEAMS,
+    )
+    word_timestamps: bool = Field(
+        False,
+        description="Time every word; `verbose_json` and streamed segments then carry `words`.",
+        examples=[True],
+    )
+    response_format: ResponseFormat = Field(
+        "json", description="Form of the transcript.", examples=["verbose_json"]
+    )
+    stream: bool = Field(
+        False,
+        description="Answer with server-sent events, one for each segment as soon as it is"
+        " decoded; goes with the formats json and verbose_json.",
+        examples=[False],
+    )
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        if self.beam_size is not None and self.temperature:
+            raise PydanticCustomError(
+                "bad_pair",
+                "`beam_size` only has a meaning at temperature 0; leave one of the two out.",
+                {"param": "beam_size", "allowed": "temperature 0 or none"},
+            )
+        if self.stream and self.response_format not in ("json", "verbose_json"):
+            raise PydanticCustomError(
+                "bad_pair",
+                "`stream` answers with events, which are JSON; leave `response_format` out.",
+                {"param": "response_format", "allowed": ["json", "verbose_json"]},
+            )
+        return self
+
+    def options(self) -> DecodeOptions:
+        """What the form asks of a decode."""
+        default = DecodeOptions()
+        return DecodeOptions(
+            task=self.task,
+            language=self.language,
+            prompt=self.prompt or None,
+            temperatures=default.temperatures if self.temperature is None else (self.temperature,),
+            beam_size=self.beam_size,
+            timestamps="word" if self.word_timestamps else "segment",
+        )
+
+
+class WordBody(Output):
+    """A word and when it was said, in seconds."""
+
+    word: str = Field(description="The word, without spaces around it.", examples=["seven"])
+    start: float = Field(description="When it begins, in seconds.", examples=[0.42])
+    end: float = Field(description="When it ends, in seconds.", examples=[0.8])
+    probability: float | None = Field(
+        description="How sure the model is of it, 0 to 1.", examples=[0.97]
+    )
+
+
+class SegmentBody(Output):
+    """A stretch of text between two timestamps."""
+
+    id: int = Field(description="Counts up from 0.", examples=[0])
+    seek: int = Field(description="Its start in mel frames of 10 ms.", examples=[0])
+    start: float = Field(description="When it begins, in seconds.", examples=[0.0])
+    end: float = Field(description="When it ends, in seconds.", examples=[2.4])
+    text: str = Field(
+        description="Its text; segments' texts join to the whole.", examples=[" one two three"]
+    )
+    tokens: list[int] = Field(
+        description="Whisper's tokens of the text.", examples=[[50364, 472, 732, 1045, 50484]]
+    )
+    temperature: float | None = Field(
+        description="The temperature it was decoded with.", examples=[0.0]
+    )
+    avg_logprob: float | None = Field(
+        description="Mean log probability of its tokens; below -1 it is doubtful.",
+        examples=[-0.21],
+    )
+    compression_ratio: float | None = Field(
+        description="How well the text compresses; above 2.4 it likely repeats itself.",
+        examples=[0.9],
+    )
+    no_speech_prob: float | None = Field(
+        description="Probability that nobody speaks, 0 to 1.", examples=[0.01]
+    )
+    words: list[WordBody] | None = Field(
+        None, description="Its words, if `word_timestamps` was set.", examples=[None]
+    )
+
+
+class TranscriptBody(Output):
+    """The answer of the format `json`."""
+
+    text: str = Field(description="The whole transcript.", examples=["one two three"])
+    language: str = Field(
+        description="Code of the language; empty if the audio was silent and none was given.",
+        examples=["en"],
+    )
+    duration: float = Field(description="Length of the audio, in seconds.", examples=[2.4])
+
+
+class VerboseTranscriptBody(TranscriptBody):
+    """The answer of the format `verbose_json`."""
+
+    task: Task = Field(description="What was asked for.", examples=["transcribe"])
+    language_probability: float | None = Field(
+        description="How sure the language is, 0 to 1; 1 if it was given.", examples=[0.99]
+    )
+    segments: list[SegmentBody] = Field(description="The transcript, cut up.")
+    words: list[WordBody] | None = Field(
+        None, description="All words, if `word_timestamps` was set.", examples=[None]
+    )
+    warnings: list[str] = Field(
+        description="What was wrong with the audio but did not stop the work.", examples=[[]]
+    )
+
+
+class DetectionBody(Output):
+    """The answer of /detect-language."""
+
+    language: str = Field(description="Code of the likeliest language.", examples=["en"])
+    name: str = Field(description="Its English name.", examples=["english"])
+    probability: float = Field(description="How sure that is, 0 to 1.", examples=[0.98])
+    probabilities: dict[str, float] = Field(
+        description="The ten likeliest languages, likeliest first.",
+        examples=[{"en": 0.98, "de": 0.01}],
+    )
+
+
+class ModelBody(Output):
+    """A model that can be asked for."""
+
+    name: str = Field(description="What to give as `model_size`.", examples=["base"])
+    is_multilingual: bool = Field(
+        description="Whether it knows more than English.", examples=[True]
+    )
+    parameters: str | None = Field(description="Its size, for people.", examples=["74 M"])
+    n_parameters: int | None = Field(description="Its size, exactly.", examples=[74_000_000])
+    memory_bytes: int | None = Field(
+        description="Memory it takes on its device.", examples=[1_000_000_000]
+    )
+    has_weights: bool = Field(
+        description="Its weights are there; the first request need not wait for a download.",
+        examples=[True],
+    )
+    is_loaded: bool = Field(description="It is loaded now.", examples=[True])
+    can_download: bool = Field(
+        description="Its weights are downloaded when it is asked for.", examples=[True]
+    )
+    path: str = Field(
+        description="Where its weights are, or have to be put.",
+        examples=["/models/base.pt"],
+    )
+
+
+class ModelsBody(Output):
+    """The answer of /models."""
+
+    default: str = Field(description="The model of a request that names none.", examples=["base"])
+    models: list[ModelBody] = Field(description="Every model that can be asked for.")
+
+
+class LanguageBody(Output):
+    """A language."""
+
+    code: str = Field(description="What answers carry.", examples=["de"])
+    name: str = Field(description="Its English name; requests may give it.", examples=["german"])
+
+
+class LanguagesBody(Output):
+    """The answer of /languages."""
+
+    languages: list[LanguageBody] = Field(description="Every language Whisper knows.")
+
+
+class StatusBody(Output):
+    """The answer of the health checks."""
+
+    status: Literal["ok", "ready"] = Field(
+        description="`ok`: the process answers. `ready`: a model is loaded and decodes.",
+        examples=["ok"],
+    )
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong. Further fields depend on the code, and are named in its description."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    code: str = Field(description="What programs branch on.", examples=["unknown_model"])
+    message: str = Field(
+        description="For people: what was wrong, what was got, what is allowed.",
+        examples=["There is no model `huge`; allowed are base, small."],
+    )
+
+
+class ErrorBody(Output):
+    """The one shape of every error."""
+
+    error: ErrorDetail = Field(description="What went wrong.")
