@@ -1,0 +1,209 @@
+"""Run the service here: `python -m main`. Or hand it to Serve: `serve run main:app`.
+
+Owns the process: Ray, ports, signals and what the person at the terminal is told. Everything is
+configured by the environment (`python -m main --help` lists it) or, under Serve, by `args:`.
+"""
+
+import argparse
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from whisper_service.settings import Settings, default_text
+
+if TYPE_CHECKING:
+    from ray.serve import Application  # importing it takes seconds, which --help need not take
+
+_APPLICATION = "whisper"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def app(args: Settings) -> "Application":
+    """Build the Serve application; `args:` of a Serve config file win over the environment."""
+    from whisper_service.serving import deployments
+
+    return deployments.build(args)
+
+
+def main() -> int:
+    """Run until Ctrl-C or SIGTERM. Returns the exit code."""
+    _parse_arguments()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        return _fail(f"The settings are wrong. {_sentences(error)}")
+    if taken := _taken_port(settings):
+        return _fail(taken)
+    _prepare_environment(settings)
+    return _run(settings)
+
+
+def settings_table() -> str:
+    """Every setting: the variable, its default and what it means."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        lines += [
+            f"  WHISPER_{name.upper()}={default_text(field.default)}",
+            f"      {field.description}",
+        ]
+    return "\n".join(lines)
+
+
+def _parse_arguments() -> None:
+    argparse.ArgumentParser(
+        prog="python -m main",
+        description="Serve Whisper over HTTP and WebSocket.",
+        epilog=f"Settings, from the environment, with their defaults:\n{settings_table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+
+
+def _sentences(error: ValidationError) -> str:
+    """One sentence for each wrong setting, by the name of its variable."""
+    return " ".join(
+        f"WHISPER_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}, got {item['input']!r}."
+        if item["loc"]
+        else f"{item['msg']}."
+        for item in error.errors()
+    )
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def _taken_port(settings: Settings) -> str | None:
+    """Say which port cannot be had, before Ray takes seconds to start and another way to say it."""
+    wanted = [(settings.host, settings.port, "WHISPER_PORT")]
+    if settings.dashboard:
+        wanted.append((settings.dashboard_host, settings.dashboard_port, "WHISPER_DASHBOARD_PORT"))
+    for host, port, variable in wanted:
+        try:
+            _bind(host, port)
+        except OSError as error:
+            return f"{host}:{port} cannot be had ({error.strerror}). Choose another {variable}."
+    return None
+
+
+def _bind(host: str, port: int) -> int:
+    """Take a port for a moment and return which it was."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        return int(probe.getsockname()[1])
+
+
+def _prepare_environment(settings: Settings) -> None:
+    """Choose for Ray what it reads from the environment; what an operator has set stays.
+
+    Ray guards its dashboard by a token unless told otherwise. On this machine's own address it
+    opens as it is; an address that others reach keeps the guard, since a dashboard can run code.
+    """
+    is_local = settings.dashboard_host in _LOOPBACK
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled" if is_local else "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+def _run(settings: Settings) -> int:
+    """Start Ray and the service, wait to be told to stop, stop both."""
+    import ray
+    from ray import serve
+
+    port = _bind(settings.host, settings.port)
+    _say("Starting Ray.")
+    try:
+        ray.init(
+            address="local",  # never another cluster that happens to run here
+            num_cpus=_num_cpus(settings),
+            include_dashboard=settings.dashboard,
+            dashboard_host=settings.dashboard_host,
+            dashboard_port=settings.dashboard_port,
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt_once)
+        if missing := _missing_gpus(settings, ray.cluster_resources().get("GPU", 0)):
+            return _fail(missing)
+        problem = _deploy(settings, port)
+        _say(problem or "Ready.")
+        _say(_where_to_go(settings, port))
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        _say("Stopping.")
+    except RuntimeError as error:  # what Serve raises when a replica cannot start
+        return _fail(f"The service could not start. {error}")
+    finally:
+        if ray.is_initialized():
+            serve.shutdown()
+            ray.shutdown()
+    return 0
+
+
+def _interrupt_once(*_: object) -> None:
+    """Both Ctrl-C and SIGTERM stop the service; a second one does not stop the stopping."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _deploy(settings: Settings, port: int) -> str | None:
+    """Start the application and wait until it answers; return why it is not ready, if so."""
+    from ray import serve
+
+    from whisper_service.serving import deployments, logs
+
+    config = logs.logging_config(settings)
+    serve.start(http_options={"host": settings.host, "port": port}, logging_config=config)
+    _say(deployments.loading_plan(settings))
+    serve.run(app(settings), name=_APPLICATION, logging_config=config)
+    problem = serve.get_deployment_handle("WhisperASR", _APPLICATION).check.remote().result()
+    return f"The service runs, but is not ready. {problem}" if problem else None
+
+
+def _num_cpus(settings: Settings) -> int:
+    """CPUs to tell Ray of: those there are, or what all replicas ask for if that is more.
+
+    They only count; with fewer, a replica would wait for ever on a small machine.
+    """
+    asked = (
+        settings.asr_max_replicas * settings.asr_num_cpus
+        + settings.service_max_replicas * settings.service_num_cpus
+    )
+    return max(os.cpu_count() or 1, math.ceil(asked))
+
+
+def _missing_gpus(settings: Settings, there: float) -> str | None:
+    asked = settings.asr_min_replicas * (settings.asr_num_gpus or 0)
+    if asked <= there:
+        return None
+    return f"WHISPER_ASR_NUM_GPUS asks for {asked:g} GPUs in all, Ray sees {there:g} here."
+
+
+def _where_to_go(settings: Settings, port: int) -> str:
+    host = "localhost" if settings.host in (*_LOOPBACK, "0.0.0.0", "::") else settings.host
+    lines = [
+        f"  Web client      http://{host}:{port}/",
+        f"  API, to try     http://{host}:{port}/docs",
+        f"  Files           http://{host}:{port}/transcribe",
+        f"  Live            ws://{host}:{port}/stream",
+    ]
+    if settings.dashboard:
+        lines.append(f"  Ray dashboard   http://localhost:{settings.dashboard_port}")
+        if os.environ.get("RAY_AUTH_MODE") == "token":
+            lines.append("                  asks for the token that `ray get-auth-token` prints")
+    return "\n".join([*lines, "Ctrl-C stops it."])
+
+
+def _say(message: str) -> None:
+    print(message, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""WhisperASR's own rules, in this process: loading, readiness and health, without a cluster."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from whisper_service.engine.engine import Engine
+from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, UnknownModel
+from whisper_service.serving import asr as asr_module
+from whisper_service.serving.asr import WhisperASR
+from whisper_service.settings import Settings
+from whisper_service.types import DecodeJob, Hypothesis
+
+WAIT = 10.0
+JOB = DecodeJob(np.zeros(100, np.float32))
+
+
+class FakeEngine:
+    """An engine that says its name, and can be made to fail or to stand still."""
+
+    is_multilingual, n_parameters = False, 7
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.fails = False
+        self.warm_ups = 0
+
+    def batch_key(self, job: DecodeJob) -> str:
+        return self.name
+
+    def warm_up(self) -> None:
+        self.warm_ups += 1
+        self._work()
+
+    def decode(self, jobs: list[DecodeJob]) -> list[Hypothesis]:
+        self._work()
+        return [Hypothesis(self.name, 1.0) for _ in jobs]
+
+    def _work(self) -> None:
+        self.entered.set()
+        assert self.gate.wait(WAIT)
+        if self.fails:
+            raise ZeroDivisionError
+
+
+class LocalASR(WhisperASR):
+    """WhisperASR whose models are fakes; with a dict for Serve's cache."""
+
+    async def __init__(self, settings: Settings) -> None:
+        self.engines: dict[str, FakeEngine] = {}
+        self.load_gate = threading.Event()
+        self.load_gate.set()
+        self.loading = threading.Event()
+        self.loads: list[str] = []
+        await super().__init__(settings)  # type: ignore[misc]
+
+    def _load_engine(self, name: str) -> Engine:
+        self.loads.append(name)
+        self.loading.set()
+        assert self.load_gate.wait(WAIT)
+        self.engines[name] = FakeEngine(name)
+        return self.engines[name]  # type: ignore[return-value]
+
+
+@pytest.fixture(autouse=True)
+def _no_multiplexer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keep_all(
+        load: Callable[[str], Awaitable[Any]], max_models: int
+    ) -> Callable[[str], Awaitable[Any]]:
+        cache: dict[str, Any] = {}
+
+        async def get(name: str) -> Any:
+            if name not in cache:
+                cache[name] = await load(name)
+            return cache[name]
+
+        return get
+
+    monkeypatch.setattr(asr_module, "_multiplexed", keep_all)
+
+
+Start = Callable[..., Awaitable[LocalASR]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Start a replica whose folder holds mine.pt and other.pt."""
+    started = []
+    for name in ("mine", "other"):
+        (tmp_path / f"{name}.pt").touch()
+
+    async def start(**settings: Any) -> LocalASR:
+        asr = LocalASR.__new__(LocalASR)
+        base = {"model_dir": tmp_path, "default_model": "mine", "download_models": False}
+        await asr.__init__(Settings(**{**base, **settings}))  # type: ignore[misc]
+        started.append(asr)
+        return asr
+
+    yield start
+    for asr in started:
+        for engine in asr.engines.values():
+            engine.gate.set()
+        asr._scheduler.close(WAIT)
+
+
+async def test_models_of_the_settings_are_loaded_and_have_decoded_before_it_is_ready(
+    start: Start,
+) -> None:
+    asr = await start(preload_models="mine,other")
+    assert asr.loads == ["mine", "other"]
+    assert [engine.warm_ups for engine in asr.engines.values()] == [1, 1]
+    assert await asr.check() is None
+
+
+async def test_one_load_serves_all_who_wait_and_outlives_them(start: Start) -> None:
+    asr = await start()
+    asr.load_gate.clear()
+    asr.loading.clear()
+    impatient = asyncio.create_task(asr.decode("other", JOB))
+    patient = asyncio.create_task(asr.decode("other", JOB))
+    await asyncio.to_thread(asr.loading.wait, WAIT)
+    impatient.cancel()
+    asr.load_gate.set()
+    assert await patient == Hypothesis("other", 1.0)
+    assert impatient.cancelled()
+    assert asr.loads == ["mine", "other"]
+
+
+async def test_request_during_a_long_load_is_told_to_come_back(start: Start) -> None:
+    asr = await start(decode_timeout=0.05)
+    asr.load_gate.clear()
+    answer = await asr.decode("other", JOB)
+    assert isinstance(answer, ModelUnavailable)
+    assert "still being loaded" in answer.message
+    assert answer.retry_after
+    asr.load_gate.set()
+    await asyncio.gather(*asr._loads.values())
+
+
+async def test_name_that_cannot_be_had_loads_nothing(start: Start) -> None:
+    asr = await start()
+    assert isinstance(await asr.decode("nonsense", JOB), UnknownModel)
+    assert isinstance(await asr.decode("tiny", JOB), ModelUnavailable)
+    assert asr.loads == ["mine"]
+
+
+async def test_bug_is_answered_without_its_details(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    asr = await start()
+    asr.engines["mine"].fails = True
+    answer = await asr.decode("mine", JOB)
+    assert isinstance(answer, InternalError)
+    assert "ZeroDivision" not in answer.message
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_replica_without_weights_is_alive_and_says_why_it_is_not_ready(
+    start: Start, tmp_path: Path
+) -> None:
+    asr = await start(default_model="tiny")
+    await asr.check_health()
+    answer = await asr.check()
+    assert answer is not None
+    assert answer.http_status == 503
+    assert str(tmp_path / "tiny.pt") in answer.message
+
+
+async def test_missing_model_is_tried_again_now_and_then(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asr = await start(default_model="late")
+    assert await asr.check() is not None
+    (asr._settings.weights_dir / "late.pt").touch()
+    assert await asr.check() is not None
+    monkeypatch.setattr(asr, "_retry_at", 0.0)
+    assert await asr.check() is None
+
+
+async def test_list_of_models_says_what_is_loaded_and_what_it_knows_of_it(start: Start) -> None:
+    asr = await start()
+    models = await asr.models()
+    assert not isinstance(models, ServiceError)
+    by_name = {model.name: model for model in models}
+    assert by_name["mine"].is_loaded
+    assert (by_name["mine"].n_parameters, by_name["mine"].is_multilingual) == (7, False)
+    assert not by_name["other"].is_loaded
+    assert not by_name["tiny"].can_download
+
+
+def probe_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asr_module, "_PROBE_AFTER", 0.0)
+    monkeypatch.setattr(asr_module, "_PROBE_REST", 0.0)
+
+
+async def test_probes_of_a_slow_model_are_rare(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asr = await start()
+    monkeypatch.setattr(asr_module, "_PROBE_AFTER", 0.0)
+    monkeypatch.setattr(asr, "_probe_took", 20.0)
+    await asr.check_health()
+    assert asr.engines["mine"].warm_ups == 1
+
+
+async def test_health_check_leaves_a_replica_alone_that_has_just_decoded(start: Start) -> None:
+    asr = await start()
+    await asr.check_health()
+    assert asr.engines["mine"].warm_ups == 1
+
+
+async def test_health_check_of_an_idle_replica_decodes(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asr = await start()
+    probe_at_once(monkeypatch)
+    await asr.check_health()
+    assert asr.engines["mine"].warm_ups == 2
+    asr.engines["mine"].fails = True
+    with pytest.raises(InternalError):
+        await asr.check_health()
+
+
+async def test_busy_replica_is_healthy_until_nobody_can_be_waiting_any_more(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asr = await start()
+    probe_at_once(monkeypatch)
+    engine = asr.engines["mine"]
+    engine.entered.clear()
+    engine.gate.clear()
+    at_work = asyncio.create_task(asr.decode("mine", JOB))
+    await asyncio.to_thread(engine.entered.wait, WAIT)
+    await asr.check_health()
+    began = time.monotonic() - 2 * asr._settings.decode_timeout - 1
+    monkeypatch.setattr(asr._scheduler, "_busy_since", began)
+    with pytest.raises(RuntimeError, match="one decode has taken"):
+        await asr.check_health()
+    engine.gate.set()
+    await at_work
+
+
+async def test_slow_probe_does_not_hold_up_the_health_check(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asr = await start()
+    probe_at_once(monkeypatch)
+    monkeypatch.setattr(asr_module, "_PROBE_WAIT", 0.01)
+    asr.engines["mine"].gate.clear()
+    await asr.check_health()
+    await asr.check_health()
+    asr.engines["mine"].gate.set()
+    assert asr._probe is not None
+    await asyncio.wrap_future(asr._probe)
+    assert asr.engines["mine"].warm_ups == 2
+
+
+async def test_dead_decoding_thread_is_unhealthy(start: Start) -> None:
+    asr = await start()
+    asr._scheduler.close(WAIT)
+    with pytest.raises(RuntimeError, match="thread has ended"):
+        await asr.check_health()

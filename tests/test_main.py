@@ -1,0 +1,153 @@
+"""The process: settings in, application out, and what the person at the terminal is told."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.serve import Application
+from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
+from ray.serve._private.build_app import build_app
+from ray.serve._private.common import DeploymentID
+from ray.serve.schema import ServeDeploySchema
+
+import main
+from whisper_service.serving import deployments
+from whisper_service.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def options(application: Application) -> dict[str, Any]:
+    """The deployments' options by name, as Serve sees them."""
+    built = build_app(application, name="test", make_deployment_handle=_fake_handle)
+    return {deployment.name: deployment for deployment in built.deployments}
+
+
+def _fake_handle(deployment: Any, _: str) -> DeploymentID:
+    return DeploymentID(name=deployment.name)
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_serve_builds_the_application_from_args_that_win_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WHISPER_ASR_MAX_REQUESTS", "11")
+    monkeypatch.setenv("WHISPER_ASR_NUM_CPUS", "3")
+    args = {"asr_max_requests": 12, "asr_num_gpus": 0.25}
+    application = call_user_app_builder_with_args_if_necessary(main.app, args)
+    asr = options(application)["WhisperASR"]
+    assert asr.max_ongoing_requests == 12
+    assert asr.ray_actor_options == {"num_cpus": 3, "num_gpus": 0.25}
+
+
+def test_settings_decide_the_deployments_options() -> None:
+    settings = Settings(asr_max_replicas=4, service_max_replicas=8, drain_timeout=77)
+    deployments = options(main.app(settings))
+    asr, service = deployments["WhisperASR"], deployments["WhisperService"]
+    assert asr._deployment_config.autoscaling_config.max_replicas == 4
+    assert service._deployment_config.autoscaling_config.max_replicas == 8
+    assert service._deployment_config.graceful_shutdown_timeout_s == 77
+    assert service._deployment_config.max_surge_percent == 100
+    assert asr._deployment_config.health_check_period_s <= 2
+
+
+def test_no_gpu_is_asked_for_and_the_cpu_is_used_where_there_is_none() -> None:
+    asr = options(main.app(Settings()))["WhisperASR"]
+    assert asr.ray_actor_options["num_gpus"] == 0
+    assert asr.init_args[0].device == "cpu"
+
+
+def test_all_replicas_sign_resume_tokens_with_one_key() -> None:
+    service = options(main.app(Settings()))["WhisperService"]
+    assert service.init_args[0].resume_key
+    kept = options(main.app(Settings(resume_key="mine")))["WhisperService"]
+    assert kept.init_args[0].resume_key == "mine"
+
+
+def test_config_file_can_override_the_deployments_by_name() -> None:
+    names = list(options(main.app(Settings())))
+    overrides = [{"name": name, "max_ongoing_requests": 5} for name in names]
+    application = {"name": "whisper", "import_path": "main:app", "deployments": overrides}
+    config = ServeDeploySchema(applications=[application])
+    assert set(names) == {"WhisperService", "WhisperASR"}
+    assert [d.max_ongoing_requests for d in config.applications[0].deployments] == [5, 5]
+
+
+def test_building_the_application_needs_no_torch() -> None:
+    code = """
+import sys, main
+from whisper_service.settings import Settings
+import whisper_service.api.app
+main.app(Settings())
+sys.exit("torch" in sys.modules or "whisper" in sys.modules)
+"""
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_lists_every_setting_with_its_default() -> None:
+    done = python("-m", "main", "--help")
+    assert done.returncode == 0
+    for name in Settings.model_fields:
+        assert f"WHISPER_{name.upper()}=" in done.stdout
+    assert "WHISPER_PORT=8000" in done.stdout
+
+
+def test_taken_port_is_said_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = python("-m", "main", WHISPER_PORT=str(port), WHISPER_DASHBOARD="0")
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port} cannot be had" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_setting_is_said_by_the_name_of_its_variable() -> None:
+    done = python("-m", "main", WHISPER_MAX_BATCH_SIZE="none")
+    assert done.returncode == 1
+    assert "WHISPER_MAX_BATCH_SIZE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("host", "expected"), [("127.0.0.1", "disabled"), ("0.0.0.0", "token")])
+def test_dashboard_that_others_reach_asks_for_a_token(
+    host: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    main._prepare_environment(Settings(dashboard_host=host))
+    assert os.environ["RAY_AUTH_MODE"] == expected
+
+
+def test_more_gpus_than_there_are_is_said_instead_of_waited_for() -> None:
+    assert "asks for 2 GPUs" in str(main._missing_gpus(Settings(asr_num_gpus=2), 1))
+    assert main._missing_gpus(Settings(asr_num_gpus=0.5), 1) is None
+
+
+def test_small_machine_is_told_of_enough_cpus_for_all_replicas() -> None:
+    assert main._num_cpus(Settings(asr_max_replicas=50, asr_num_cpus=2.5)) >= 125
+
+
+def test_terminal_is_told_where_the_models_come_from(tmp_path: Path) -> None:
+    (tmp_path / "mine.pt").touch()
+    settings = Settings(preload_models="mine,tiny,nonsense", model_dir=tmp_path)  # type: ignore[arg-type]
+    here, download, unknown = deployments.loading_plan(settings).splitlines()
+    assert here == f"Loading model mine from {tmp_path / 'mine.pt'}."
+    assert download.startswith(f"Downloading model tiny to {tmp_path / 'tiny.pt'}")
+    assert "'nonsense' is not known" in unknown

@@ -1,0 +1,311 @@
+"""WhisperASR: a replica that holds models and decodes. The shell around the engine.
+
+Owns loading, lending and forgetting of models, and the replica's health. Torch is imported when
+the first model is loaded, so that whoever builds the application does not pay for it.
+
+Errors of the tree are returned, not raised: as values they cross to the caller as they are, where
+Ray would wrap them and Serve would log each wrong model name as a failure of the replica.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakValueDictionary
+
+from ray import serve
+
+from whisper_service.engine import catalog
+from whisper_service.engine.scheduler import Scheduler
+from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
+from whisper_service.serving import logs
+from whisper_service.settings import Settings
+from whisper_service.types import Audio, DecodeJob, Hypothesis, LanguageDetection, ModelStatus
+
+if TYPE_CHECKING:
+    from whisper_service.engine.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PROBE_AFTER = 10.0
+"""Seconds without a success after which a health check decodes: often enough to notice a lost
+GPU before many requests do, seldom enough to cost an idle replica next to nothing."""
+_PROBE_REST = 50.0
+"""And at least this many times what the last such decode took: 2 % of an idle device at the most,
+also where that is a CPU and the model a big one."""
+_PROBE_WAIT = 5.0
+"""Seconds a health check waits for its decode before it lets the next check look again; far below
+Serve's `health_check_timeout_s`, so that a big model on a slow CPU is not taken for dead."""
+_PRELOAD_RETRY = 15.0
+"""Seconds between two tries to load a model that could not be had: an operator who has put the
+file in its place waits no longer than that."""
+
+_LOAD_SHARE = 0.8
+"""Part of `decode_timeout` a request waits for its model to load: the rest is for the answer to
+get back before the caller gives up, so that it says what the matter is."""
+
+
+class WhisperASR:
+    """Decodes windows with the model each asks for."""
+
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
+        logs.use_serve_handlers(settings)
+        self._settings = settings
+        self._scheduler = Scheduler(
+            max_batch_size=settings.max_batch_size,
+            batch_wait=settings.batch_wait,
+            # Serve's `max_ongoing_requests` is the limit that callers meet; this one holds if a
+            # config file has raised that and forgotten the setting.
+            max_queued=4 * settings.asr_max_requests,
+        )
+        self._resident: WeakValueDictionary[str, Engine] = WeakValueDictionary()
+        self._loads: dict[str, asyncio.Task[Engine]] = {}
+        self._get_engine = _multiplexed(self._load, settings.max_loaded_models)
+        self._not_ready: ServiceError | None = None
+        self._retry_at = 0.0
+        self._probe: Future[None] | None = None
+        self._probe_began = 0.0
+        self._probe_took = 0.0
+        await self._preload()
+
+    async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis | ServiceError:
+        """Decode one window with the model `model_size`."""
+        return await _as_value(self._decode(model_size, job))
+
+    async def detect_language(
+        self, model_size: str, audio: Audio
+    ) -> LanguageDetection | ServiceError:
+        """Say which language the first 30 s of `audio` are in."""
+        return await _as_value(self._detect_language(model_size, audio))
+
+    async def models(self) -> list[ModelStatus] | ServiceError:
+        """List the models that can be asked for, with what is known of those loaded here."""
+        return await _as_value(asyncio.to_thread(self._models, dict(self._resident)))
+
+    async def check(self) -> ServiceError | None:
+        """Answer None if a model is loaded and decodes, else the reason why not."""
+        return await _as_value(self._check())
+
+    async def check_health(self) -> None:
+        """Serve's health check: raises if this replica has to be replaced.
+
+        A replica at work is healthy; an idle one decodes a moment of sound. One that has no model
+        for want of weights is healthy too: a new one would not find them either.
+        """
+        if not self._scheduler.is_alive:
+            raise RuntimeError("the decoding thread has ended")
+        busy_since = self._scheduler.busy_since
+        if busy_since is not None:
+            self._refuse_if_stuck(busy_since)
+        elif self._resident and not self._succeeded_lately():
+            await self._decode_probe()
+
+    def __del__(self) -> None:
+        """Serve calls this when the replica ends."""
+        if scheduler := getattr(self, "_scheduler", None):
+            scheduler.close(timeout=1.0)
+
+    # --- work
+
+    async def _decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
+        engine = await self._engine(model_size)
+        # Cancelling the call cancels the future, which drops the job if it has not begun.
+        return await asyncio.wrap_future(self._scheduler.submit(engine, job))
+
+    async def _detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
+        engine = await self._engine(model_size)
+        return await asyncio.wrap_future(
+            self._scheduler.call(lambda: engine.detect_language(audio))
+        )
+
+    def _models(self, resident: "dict[str, Engine]") -> list[ModelStatus]:
+        listed = catalog.list_models(
+            self._settings.weights_dir,
+            resident.keys(),
+            can_download=self._settings.download_models,
+        )
+        return [
+            _as_loaded(status, resident.get(catalog.canonical_name(status.name)))
+            for status in listed
+        ]
+
+    # --- models
+
+    async def _engine(self, model_size: str) -> "Engine":
+        """Lend the model, loaded first if need be. Raises `UnknownModel`, `ModelUnavailable`.
+
+        The caller's reference is the lease: a model that is unloaded meanwhile, because another
+        one was asked for, lives until the last decode with it is done. A load goes on when its
+        caller goes away; Serve's multiplexer loses count of a load that is cancelled.
+        """
+        name = catalog.canonical_name(model_size)
+        if name not in self._resident:
+            # Serve forgets the oldest model before it loads the next. A name that cannot be had
+            # must not cost a model that is in use.
+            catalog.find_weights(
+                name, self._settings.weights_dir, can_download=self._settings.download_models
+            )
+        task = self._loads.get(name)
+        if task is None:
+            task = self._loads[name] = asyncio.create_task(self._prepare(name))
+            task.add_done_callback(lambda done: self._loaded(name, done))
+        try:
+            async with asyncio.timeout(self._settings.decode_timeout * _LOAD_SHARE):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise ModelUnavailable(
+                f"Model {name!r} is still being loaded; try again.",
+                retry_after=_PRELOAD_RETRY,
+                model=name,
+            ) from None
+
+    def _loaded(self, name: str, task: "asyncio.Task[Engine]") -> None:
+        self._loads.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # all who waited may be gone; then nobody else looks at it
+
+    async def _prepare(self, name: str) -> "Engine":
+        if name not in self._resident:
+            await asyncio.to_thread(self._ensure_weights, name)
+        return await self._get_engine(name)
+
+    def _ensure_weights(self, name: str) -> None:
+        from whisper_service.engine.model import ensure_weights
+
+        ensure_weights(
+            name,
+            self._settings.weights_dir,
+            can_download=self._settings.download_models,
+            download_timeout=self._settings.download_timeout,
+        )
+
+    async def _load(self, name: str) -> "Engine":
+        """Load and warm up a model off the loop; what Serve's multiplexer calls."""
+        began = time.monotonic()
+        logger.info("loading model %s", name)
+        engine = await asyncio.to_thread(self._load_engine, name)
+        await asyncio.wrap_future(self._scheduler.call(engine.warm_up))
+        self._resident[name] = engine
+        logger.info("model %s is ready after %.1f s", name, time.monotonic() - began)
+        return engine
+
+    def _load_engine(self, name: str) -> "Engine":
+        import torch
+
+        from whisper_service.engine.engine import load_engine
+
+        # Ray sets OMP_NUM_THREADS to the replica's CPUs, at least 1, unless the operator did.
+        torch.set_num_threads(max(1, int(self._settings.asr_num_cpus)))
+        return load_engine(
+            name,
+            self._settings.weights_dir,
+            device=self._settings.device,
+            dtype=self._settings.dtype,
+            can_download=False,  # _ensure_weights has done it
+        )
+
+    async def _preload(self) -> None:
+        """Load the models of the settings. One that cannot be had leaves a replica that says so:
+        a replica that ended would be started again and again, and say nothing to a client."""
+        for name in self._settings.models_to_preload:
+            try:
+                await self._engine(name)
+            except ServiceError as error:
+                logger.error("cannot preload model %s: %s", name, error.message)
+                self._note_failure(error)
+
+    def _note_failure(self, error: ServiceError) -> None:
+        self._not_ready = error
+        self._retry_at = time.monotonic() + _PRELOAD_RETRY
+
+    # --- health
+
+    async def _check(self) -> None:
+        if not self._resident:
+            await self._preload_again()
+        if not self._succeeded_lately() and self._scheduler.busy_since is None:
+            await self._decode_probe()
+
+    async def _preload_again(self) -> None:
+        if self._not_ready is not None and time.monotonic() < self._retry_at:
+            raise _not_ready(self._not_ready)
+        try:
+            await self._engine(self._settings.models_to_preload[0])
+        except ServiceError as error:
+            self._note_failure(error)
+            raise _not_ready(error) from error
+
+    def _succeeded_lately(self) -> bool:
+        success = self._scheduler.last_success
+        rest = max(_PROBE_AFTER, _PROBE_REST * self._probe_took)
+        return success is not None and time.monotonic() - success < rest
+
+    def _refuse_if_stuck(self, since: float) -> None:
+        limit = 2 * self._settings.decode_timeout  # every caller of this batch has given up by then
+        if time.monotonic() - since > limit:
+            raise RuntimeError(f"one decode has taken more than {limit:g} s")
+
+    async def _decode_probe(self) -> None:
+        """Decode a moment of sound; raises what that raises. A slow one is asked for later."""
+        if self._probe is None or self._probe.done():
+            engine = next(iter(self._resident.values()), None)
+            if engine is None:
+                return
+            self._probe = self._scheduler.call(lambda: self._time_probe(engine))
+            self._probe_began = time.monotonic()
+        try:
+            async with asyncio.timeout(_PROBE_WAIT):
+                await asyncio.shield(asyncio.wrap_future(self._probe))
+        except TimeoutError:
+            self._refuse_if_stuck(self._probe_began)
+
+    def _time_probe(self, engine: "Engine") -> None:
+        began = time.monotonic()
+        engine.warm_up()
+        self._probe_took = time.monotonic() - began
+
+
+def _multiplexed(
+    load: Callable[[str], Awaitable["Engine"]], max_models: int
+) -> Callable[[str], Awaitable["Engine"]]:
+    """Serve's model multiplexing with a bound that is known only at run time.
+
+    As a decorator on a method it would take a constant. -> an async function of its own, which
+    Serve keeps its state on.
+    """
+
+    async def load_model(model_id: str) -> "Engine":
+        return await load(model_id)
+
+    wrapped = serve.multiplexed(max_num_models_per_replica=max_models)(load_model)
+    return cast("Callable[[str], Awaitable[Engine]]", wrapped)
+
+
+async def _as_value(answer: Awaitable[T]) -> T | ServiceError:
+    """Turn an error into a value; a bug into `InternalError`, with its traceback in the log."""
+    try:
+        return await answer
+    except ServiceError as error:
+        return error
+    except Exception:
+        logger.exception("a call to WhisperASR failed")
+        return InternalError()
+
+
+def _not_ready(reason: ServiceError) -> Unavailable:
+    details: dict[str, Any] = reason.details
+    return Unavailable(
+        f"No model is loaded. {reason.message}", retry_after=_PRELOAD_RETRY, **details
+    )
+
+
+def _as_loaded(status: ModelStatus, engine: "Engine | None") -> ModelStatus:
+    """Replace what the name suggests by what the loaded model says."""
+    if engine is None:
+        return status
+    return replace(status, is_multilingual=engine.is_multilingual, n_parameters=engine.n_parameters)

@@ -1,0 +1,115 @@
+"""The application: WhisperService with WhisperASR injected, both as the settings have them.
+
+The names of the deployments are those of the classes; a Serve config file can override every
+option below under `deployments: [{name: WhisperASR, ...}]`.
+"""
+
+import secrets
+
+import ray
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig
+
+from whisper_service.engine import catalog
+from whisper_service.errors import ServiceError
+from whisper_service.serving import logs
+from whisper_service.serving.asr import WhisperASR
+from whisper_service.serving.service import WhisperService
+from whisper_service.settings import Settings
+
+_HEALTH_CHECK_PERIOD = 1.0
+"""Seconds. Serve notices a dead replica only here; with its default of 10 s a window that was on
+it waits up to 10 s for another, with 1 s up to 2 s (measured)."""
+_HEALTH_CHECK_TIMEOUT = 30.0
+"""Seconds, Serve's default; WhisperASR answers within 5."""
+_SHUTDOWN_POLL = 0.5
+"""Seconds between Serve's looks at whether a stopping replica is idle."""
+
+
+def build(settings: Settings) -> Application:
+    """Bind both deployments."""
+    settings = settings.model_copy(update={"resume_key": settings.resume_key or new_key()})
+    num_gpus = gpus_per_replica(settings)
+    if settings.device == "auto" and not num_gpus:
+        # A replica that asked Ray for no GPU sees all of them all the same.
+        settings = settings.model_copy(update={"device": "cpu"})
+    asr = _asr_deployment(settings, num_gpus).bind(settings)
+    return _service_deployment(settings).bind(settings, asr)
+
+
+def loading_plan(settings: Settings) -> str:
+    """Say where each model that is loaded first comes from, one line a model."""
+    return "\n".join(_origin(name, settings) for name in settings.models_to_preload)
+
+
+def _origin(name: str, settings: Settings) -> str:
+    try:
+        path = catalog.find_weights(
+            name, settings.weights_dir, can_download=settings.download_models
+        )
+    except ServiceError as error:
+        return error.message
+    if path.is_file():
+        return f"Loading model {name} from {path}."
+    return f"Downloading model {name} to {path}, then loading it."
+
+
+def new_key() -> str:
+    """A key that signs resume tokens for as long as this application runs."""
+    return secrets.token_hex(32)
+
+
+def gpus_per_replica(settings: Settings) -> float:
+    """Of the settings, else 1 where the cluster has a GPU now, else 0.
+
+    A cluster that adds its GPU nodes later needs the setting.
+    """
+    if settings.asr_num_gpus is not None:
+        return settings.asr_num_gpus
+    if settings.device == "cpu" or not ray.is_initialized():
+        return 0
+    return 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+
+
+def _asr_deployment(settings: Settings, num_gpus: float) -> serve.Deployment:
+    return serve.deployment(
+        WhisperASR,
+        name="WhisperASR",
+        ray_actor_options={"num_cpus": settings.asr_num_cpus, "num_gpus": num_gpus},
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=settings.asr_min_replicas,
+            max_replicas=settings.asr_max_replicas,
+            target_ongoing_requests=settings.asr_target_requests,
+        ),
+        max_ongoing_requests=settings.asr_max_requests,
+        # All windows that one WhisperService replica can have: it never waits in vain.
+        max_queued_requests=settings.max_uploads * settings.upload_windows_in_flight
+        + settings.max_streams,
+        health_check_period_s=_HEALTH_CHECK_PERIOD,
+        health_check_timeout_s=_HEALTH_CHECK_TIMEOUT,
+        graceful_shutdown_timeout_s=settings.drain_timeout,
+        graceful_shutdown_wait_loop_s=_SHUTDOWN_POLL,
+        logging_config=logs.logging_config(settings),
+    )
+
+
+def _service_deployment(settings: Settings) -> serve.Deployment:
+    return serve.deployment(
+        WhisperService,
+        name="WhisperService",
+        ray_actor_options={"num_cpus": settings.service_num_cpus},
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=settings.service_min_replicas,
+            max_replicas=settings.service_max_replicas,
+            target_ongoing_requests=settings.service_target_requests,
+        ),
+        max_ongoing_requests=settings.service_max_requests,
+        health_check_period_s=_HEALTH_CHECK_PERIOD,
+        health_check_timeout_s=_HEALTH_CHECK_TIMEOUT,
+        graceful_shutdown_timeout_s=settings.drain_timeout,
+        graceful_shutdown_wait_loop_s=_SHUTDOWN_POLL,
+        # By default the old replica stops before the new one starts.
+        max_surge_percent=100,
+        logging_config=logs.logging_config(settings),
+    )

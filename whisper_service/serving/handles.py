@@ -1,0 +1,152 @@
+"""RemoteDecoder: the API's `Decoder` over a handle to WhisperASR.
+
+Serve never sends a request again that a replica had accepted, so this does: a window is kept until
+it is answered, and decoding it twice does no harm. Everything that can go wrong on the way becomes
+an error of the tree.
+"""
+
+import asyncio
+import logging
+import time
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, cast
+
+from ray.exceptions import RayActorError, RayError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
+
+from whisper_service.engine import catalog
+from whisper_service.errors import (
+    InternalError,
+    Overloaded,
+    Restarting,
+    ServiceError,
+    TimedOut,
+    Unavailable,
+)
+from whisper_service.settings import Settings
+from whisper_service.types import Audio, DecodeJob, Hypothesis, LanguageDetection, ModelStatus
+
+logger = logging.getLogger(__name__)
+
+_RETRY_AFTER = 1.0
+"""Seconds a refused client is told to wait: about one batch."""
+_CHECK_TIMEOUT = 5.0
+"""Seconds a readiness answer may take; probes commonly wait 1 to 10."""
+_PROVEN_FOR = 10.0
+"""Seconds for which an answered window proves WhisperASR ready, so that a busy service does not
+look broken because its readiness check waits in the same queue."""
+_MODELS_MAX_AGE = 3.0
+"""Seconds a list of models is good for; it changes when an operator adds a file."""
+
+
+class RemoteDecoder:
+    """Implements `api.decoder.Decoder`. One per WhisperService replica."""
+
+    def __init__(self, asr: DeploymentHandle[Any], settings: Settings) -> None:
+        self._asr = asr
+        self._settings = settings
+        # Files keep every replica's running and next batch full and no more. The rest waits here,
+        # without a deadline, and a live window does not stand behind it at the replica's door.
+        ahead = min(2 * settings.max_batch_size, settings.asr_max_requests)
+        self._file_slots = asyncio.Semaphore(ahead * settings.asr_max_replicas)
+        self._models: list[ModelStatus] = []
+        self._models_at = -_MODELS_MAX_AGE
+        self._models_lock = asyncio.Lock()
+        self._proven_at = -_PROVEN_FOR
+
+    async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
+        """Decode one window, again if the replica that had it dies."""
+        limit = self._settings.decode_timeout
+        slot: AbstractAsyncContextManager[Any]
+        slot = self._file_slots if job.priority == "file" else nullcontext()
+        async with slot:
+            if job.deadline is None:  # after it nobody waits any more
+                job = replace(job, deadline=time.time() + limit)
+            answer = await self._call("decode", model_size, job, limit=limit)
+        self._proven_at = time.monotonic()
+        return cast("Hypothesis", answer)
+
+    async def detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
+        """Say which language the first 30 s of `audio` are in."""
+        limit = self._settings.decode_timeout
+        answer = await self._call("detect_language", model_size, audio, limit=limit)
+        return cast("LanguageDetection", answer)
+
+    async def models(self) -> list[ModelStatus]:
+        """List every model, as one replica saw it at most a few seconds ago."""
+        async with self._models_lock:
+            if time.monotonic() - self._models_at >= _MODELS_MAX_AGE:
+                answer = await self._call("models", None, limit=_CHECK_TIMEOUT)
+                self._models = cast("list[ModelStatus]", answer)
+                self._models_at = time.monotonic()
+            return list(self._models)
+
+    async def check(self) -> None:
+        """Return if WhisperASR decodes; raise `Unavailable` with the reason if not."""
+        if time.monotonic() - self._proven_at < _PROVEN_FOR:
+            return
+        try:
+            await self._call("check", None, limit=_CHECK_TIMEOUT)
+        except TimedOut:
+            raise Unavailable(
+                f"The model server has not answered within {_CHECK_TIMEOUT:g} s; it is starting,"
+                " loading a model, or has more to do than it can.",
+                retry_after=_RETRY_AFTER,
+            ) from None
+
+    async def _call(self, method: str, model_size: str | None, *args: Any, limit: float) -> Any:
+        """Call WhisperASR and return its answer; raises only errors of the tree."""
+        handle = self._asr.options(method_name=method, **_routing(model_size))
+        arguments = args if model_size is None else (model_size, *args)
+        try:
+            async with asyncio.timeout(limit):
+                return await self._send(handle, arguments)
+        except TimeoutError:
+            raise TimedOut(
+                f"The model server did not answer within {limit:g} s.", limit=limit
+            ) from None
+        except BackPressureError:
+            raise Overloaded(
+                "The model server has more work waiting than it takes; try again.",
+                retry_after=_RETRY_AFTER,
+            ) from None
+        except (RayError, RayServeException) as error:
+            logger.exception("a call to WhisperASR.%s failed", method)
+            raise InternalError() from error
+
+    async def _send(self, handle: DeploymentHandle[Any], arguments: tuple[Any, ...]) -> Any:
+        """Send a request until a replica lives long enough to answer it."""
+        for attempt in range(self._settings.decode_retries + 1):
+            if attempt:
+                logger.warning("a WhisperASR replica went away; sending its work again")
+            try:
+                answer = await _answer(handle.remote(*arguments))
+            except RayActorError:
+                continue
+            if isinstance(answer, Restarting):
+                continue
+            if isinstance(answer, ServiceError):
+                raise answer
+            return answer
+        raise Unavailable(
+            f"The model server broke down {attempt + 1} times while it worked on this.",
+            retry_after=_RETRY_AFTER,
+        )
+
+
+async def _answer(response: DeploymentResponse[Any]) -> Any:
+    """Await a response; whoever gives it up takes the work off the replica, too."""
+    try:
+        return await response
+    except asyncio.CancelledError:
+        response.cancel()
+        raise
+
+
+def _routing(model_size: str | None) -> dict[str, str]:
+    """Prefer a replica that has the model; Serve refuses an empty id."""
+    if model_size is None or not catalog.is_safe_name(model_size):
+        return {}
+    return {"multiplexed_model_id": catalog.canonical_name(model_size)}

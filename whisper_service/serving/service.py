@@ -1,0 +1,28 @@
+"""WhisperService: the ingress, a FastAPI application over WhisperASR. Never imports torch."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from whisper_service.serving import logs
+from whisper_service.serving.draining import is_draining
+from whisper_service.serving.handles import RemoteDecoder
+from whisper_service.settings import Settings
+
+
+@serve.ingress()
+class WhisperService:
+    """Builds the application inside the replica, where nothing of it has to be pickled."""
+
+    def __init__(self, settings: Settings, asr: DeploymentHandle[Any]) -> None:
+        logs.use_serve_handlers(settings)
+        self._settings = settings
+        self._decoder = RemoteDecoder(asr, settings)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Called by Serve once, after the constructor."""
+        from whisper_service.api.app import create_app
+
+        return create_app(self._settings, self._decoder, draining=is_draining)
