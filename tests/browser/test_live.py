@@ -1,0 +1,207 @@
+"""The Live Streaming tab: what it sends, what it shows, and what it does when things break."""
+
+import itertools
+import json
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.service import Script, scripted_app, serve
+
+FINALS = "#live-finals .row"
+
+
+def start(page: Page) -> None:
+    page.get_by_role("button", name="Start").click()
+
+
+def stop(page: Page) -> None:
+    expect(page.locator("#live-error")).to_be_empty()
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_selector("#live-dot[data-state=done]")
+
+
+def wait_for_finals(page: Page, count: int) -> None:
+    page.locator(FINALS).nth(count - 1).wait_for(state="attached")
+
+
+def times(page: Page) -> list[str]:
+    return page.locator(f"{FINALS} .at").all_text_contents()
+
+
+def test_the_microphone_reaches_the_service_whole(page: Page, script: Script) -> None:
+    start(page)
+    wait_for_finals(page, 3)
+    stop(page)
+    (stream,) = script.streams
+    shown = page.evaluate("document.getElementById('live-clock').textContent")
+    assert stream.config["sample_rate"] in (44_100, 48_000)
+    assert shown == f"0:{int(stream.seconds):02}"
+    assert stream.seconds >= 1.5
+    assert 0.1 < stream.loudness < 0.6
+    assert stream.messages == ["stop"]
+
+
+def test_finals_are_shown_in_order_with_their_times(page: Page) -> None:
+    start(page)
+    wait_for_finals(page, 3)
+    assert times(page)[:3] == ["0:00", "0:00", "0:01"]
+    assert page.locator(f"{FINALS} p").nth(1).text_content() == "Nine four seven two <b>1</b>."
+
+
+def test_partial_text_has_a_solid_and_a_pale_part(page: Page, script: Script) -> None:
+    script.segment_seconds = 4
+    start(page)
+    expect(page.locator(".stable")).to_have_text("Nine four")
+    stable, unstable = page.locator(".stable"), page.locator(".unstable")
+    colour = "node => getComputedStyle(node).color"
+    expect(unstable).to_have_text(" seven")
+    assert stable.evaluate(colour) != unstable.evaluate(colour)
+
+
+def test_the_sample_needs_no_microphone(page: Page, script: Script) -> None:
+    page.get_by_role("button", name="Try the sample").click()
+    page.wait_for_selector("#live-dot[data-state=done]")
+    (stream,) = script.streams
+    assert stream.seconds == pytest.approx(1.5, abs=0.4)
+    assert 0.15 < stream.loudness < 0.3
+
+
+def test_settings_are_sent_under_the_names_of_the_protocol(page: Page, script: Script) -> None:
+    page.get_by_label("Chunk duration").fill("2.5")
+    page.get_by_label("Use context").uncheck()
+    page.get_by_label("Word timestamps").check()
+    page.get_by_label("Prompt").fill("Ray, Serve")
+    start(page)
+    wait_for_finals(page, 1)
+    config = script.streams[0].config
+    assert config.pop("sample_rate") > 0
+    assert config == {
+        "task": "transcribe",
+        "prompt": "Ray, Serve",
+        "word_timestamps": True,
+        "chunk_duration": 2.5,
+        "overlap": 0.5,
+        "partial_interval": 1,
+        "endpoint_silence": 0.6,
+        "use_context": False,
+        "vad": True,
+        "encoding": "pcm_s16le",
+        "channels": 1,
+    }
+
+
+def test_finalize_asks_for_the_text_so_far(page: Page, script: Script) -> None:
+    script.segment_seconds = 60
+    start(page)
+    expect(page.locator("#live-state")).to_have_text("Listening")
+    page.get_by_role("button", name="Finalize").click()
+    wait_for_finals(page, 1)
+    stop(page)
+    assert script.streams[0].messages == ["finalize", "stop"]
+
+
+def test_pause_stops_the_sound_and_resume_goes_on(page: Page, script: Script) -> None:
+    start(page)
+    wait_for_finals(page, 1)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#live-state")).to_have_text("Paused")
+    page.wait_for_timeout(500)
+    paused_at = script.streams[0].seconds
+    page.wait_for_timeout(700)
+    assert script.streams[0].seconds == paused_at
+    page.get_by_role("button", name="Resume").click()
+    wait_for_finals(page, 4)
+    stop(page)
+    assert script.streams[0].seconds > paused_at
+
+
+def test_a_broken_connection_goes_on_without_a_gap(page: Page, script: Script) -> None:
+    script.break_at = 1.2
+    start(page)
+    wait_for_finals(page, 4)
+    stop(page)
+    first, second = script.streams
+    settled = 2 * round(first.config["sample_rate"] * 1.0)
+    overlap = bytes(first.audio[len(first.audio) - 1000 :])
+    joined = bytes(first.audio) + bytes(second.audio[second.audio.index(overlap) + 1000 :])
+    assert second.audio.index(overlap) + 1000 <= len(first.audio) - settled + 2 * 4800
+    assert abs(len(joined) - settled - len(second.audio)) < 2 * 4800
+    assert times(page)[:4] == ["0:00", "0:00", "0:01", "0:01"]
+
+
+def test_a_service_that_was_killed_and_started_again_is_found(
+    new_page: Callable[..., Page], script: Script
+) -> None:
+    page = new_page()
+    with serve(scripted_app(script)) as url:
+        page.goto(url)
+        start(page)
+        wait_for_finals(page, 1)
+    expect(page.locator("#live-state")).to_contain_text("Your audio is kept")
+    script.refuses_tokens = True
+    with serve(scripted_app(script), port=int(url.rstrip("/").rsplit(":")[-1])):
+        wait_for_finals(page, 3)
+        stop(page)
+    assert times(page)[:3] == ["0:00", "0:00", "0:01"]
+
+
+def test_a_denied_microphone_is_explained(
+    new_page: Callable[..., Page], service: str, script: Script
+) -> None:
+    page = new_page(permissions=["geolocation"])
+    page.goto(service)
+    start(page)
+    expect(page.get_by_role("alert")).to_contain_text("The microphone is blocked for this page")
+    assert page.get_by_role("button", name="Start").is_enabled()
+    assert script.streams == []
+
+
+def test_an_error_of_the_service_is_said_in_words(page: Page, script: Script) -> None:
+    script.stream_error = {"code": "overloaded", "message": "100 of 100 streams are in use."}
+    start(page)
+    expect(page.get_by_role("alert")).to_contain_text("The service is busy")
+    expect(page.get_by_role("alert")).to_contain_text("100 of 100 streams are in use.")
+
+
+def test_falling_behind_is_said(page: Page, script: Script) -> None:
+    script.lag = 7.2
+    start(page)
+    expect(page.locator("#live-warning")).to_contain_text("The service is 7 s behind")
+
+
+def test_scrolling_up_lets_go_of_the_end(page: Page, script: Script) -> None:
+    script.finals_at_once = 40
+    start(page)
+    wait_for_finals(page, 40)
+    box = page.locator("#live-scroll")
+    expect(page.locator(FINALS).first).not_to_be_in_viewport()
+    box.evaluate("box => { box.scrollTop = 0; }")
+    page.wait_for_selector("#latest:visible")
+    wait_for_finals(page, 120)
+    assert box.evaluate("box => box.scrollTop") == 0
+    page.get_by_role("button", name="Jump to the latest").click()
+    expect(page.locator(FINALS).first).not_to_be_in_viewport()
+
+
+def test_earlier_finals_are_never_rendered_again(page: Page, script: Script) -> None:
+    script.finals_at_once = 200
+    start(page)
+    wait_for_finals(page, 1)
+    page.evaluate(f"document.querySelector('{FINALS}').firstSeen = true")
+    wait_for_finals(page, 600)
+    assert page.evaluate(f"document.querySelector('{FINALS}').firstSeen")
+
+
+def test_a_second_recording_goes_on_below_the_first(page: Page, script: Script) -> None:
+    for count in (1, 4):
+        start(page)
+        wait_for_finals(page, count)
+        stop(page)
+    assert len(script.streams) == 2
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as json").click()
+    segments = json.loads(download.value.path().read_text())["segments"]
+    assert all(a["end"] <= b["start"] + 1e-6 for a, b in itertools.pairwise(segments))
+    assert [segment["id"] for segment in segments] == list(range(len(segments)))
