@@ -1,0 +1,1 @@
+"""Measurements of the service, and what they need."""

@@ -1,0 +1,52 @@
+"""A grown copy computes the same function as the demo checkpoint."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import whisper
+from whisper.model import ModelDimensions, Whisper
+
+from benchmarks.grow import DEMO, SIZES, grow
+
+TOKENS = torch.tensor([[50258, 50259, 50359, 50364, 472, 732, 50414]])
+
+
+@pytest.fixture(scope="module")
+def demo() -> dict[str, Any]:
+    checkpoint: dict[str, Any] = torch.load(DEMO, map_location="cpu")
+    return checkpoint
+
+
+def built(checkpoint: dict[str, Any]) -> Whisper:
+    model = Whisper(ModelDimensions(**checkpoint["dims"]))
+    model.load_state_dict(checkpoint["model_state_dict"])
+    return model.eval()
+
+
+def sound(n_samples: int = 16_000 * 30) -> torch.Tensor:
+    audio = np.random.default_rng(1).standard_normal(n_samples).astype(np.float32)
+    return torch.as_tensor(whisper.log_mel_spectrogram(0.05 * audio))
+
+
+@pytest.mark.parametrize("size", ["tiny", "base"])
+def test_grown_logits_are_equal(demo: dict[str, Any], size: str) -> None:
+    mel = sound()[None]
+    with torch.inference_mode():
+        expected = built(demo)(mel, TOKENS)
+        found = built(grow(demo, SIZES[size]))(mel, TOKENS)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_grown_dims_are_the_real_ones(demo: dict[str, Any], size: str) -> None:
+    small = {**demo, "model_state_dict": {}}
+    dims = grow(small, SIZES[size])["dims"]
+    assert dims["n_audio_state"] == 64 * dims["n_audio_head"] == SIZES[size].width
+    assert (dims["n_vocab"], dims["n_mels"]) == (51865, 80)
+
+
+def test_growing_refuses_a_width_that_is_no_multiple(demo: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no multiple"):
+        grow(demo, type(SIZES["tiny"])(400, 4, 4))

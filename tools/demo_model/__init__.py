@@ -1,0 +1,1 @@
+"""How the bundled `demo` checkpoint is made: words, speech, network, training and evaluation."""

@@ -1,0 +1,59 @@
+"""What training minimises: the tokens, the words of every encoder frame, and where it listens."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tools.demo_model.batches import IGNORED, Batch
+from tools.demo_model.network import Output
+from tools.demo_model.script import vocabulary
+
+# A timestamp a frame or two beside the true one is nearly right: the target is spread over five.
+_TIME_SPREAD = ((-2, 0.08), (-1, 0.22), (0, 0.4), (1, 0.22), (2, 0.08))
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    text: Tensor
+    time: Tensor
+    frames: Tensor
+    listening: Tensor
+
+    def total(self, listening_weight: float) -> Tensor:
+        return self.text + 0.3 * self.time + self.frames + listening_weight * self.listening
+
+
+def losses(output: Output, batch: Batch) -> Losses:
+    log_probs = output.logits.log_softmax(dim=-1)
+    n_text = vocabulary().n_text
+    is_time = batch.targets >= n_text
+    is_text = (batch.targets != IGNORED) & ~is_time
+    return Losses(
+        text=functional.nll_loss(log_probs[is_text], batch.targets[is_text]),
+        time=_time_loss(log_probs[is_time], batch.targets[is_time], n_text),
+        frames=functional.cross_entropy(output.frames.flatten(0, 1), batch.frames.flatten()),
+        listening=_listening_loss(output.attention[-1].float(), batch.spans),
+    )
+
+
+def _time_loss(log_probs: Tensor, targets: Tensor, first: int) -> Tensor:
+    """log_probs [M, V] at the timestamps to be written, targets [M]"""
+    if not len(targets):
+        return log_probs.sum()
+    last = log_probs.shape[-1] - 1
+    spread = [
+        weight * log_probs.gather(1, (targets + step).clamp(first, last)[:, None])
+        for step, weight in _TIME_SPREAD
+    ]
+    return -torch.cat(spread, dim=1).sum(dim=1).mean()
+
+
+def _listening_loss(weights: Tensor, spans: Tensor) -> Tensor:
+    """-log of the attention [B, H, T, N] that falls on the span [B, T, 2] of the token to write."""
+    frame = torch.arange(weights.shape[-1], device=weights.device)
+    inside = (frame >= spans[..., :1]) & (frame < spans[..., 1:])
+    mass = (weights * inside[:, None]).sum(dim=-1)
+    is_heard = (spans[..., 1] > spans[..., 0])[:, None].expand_as(mass)
+    return -(mass[is_heard] + 1e-4).log().mean()
