@@ -110,7 +110,7 @@ class UndecodableAudio(InvalidAudio):
 
 
 class NoAudioTrack(InvalidAudio):
-    """A readable container without sound: a picture, a silent video."""
+    """A readable container without sound: a silent video."""
 
     code = "no_audio_track"
 

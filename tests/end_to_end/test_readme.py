@@ -1,0 +1,35 @@
+"""The README's examples, run as printed against the running service (only the port differs)."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.end_to_end.conftest import ROOT, Service
+
+pytestmark = pytest.mark.ray
+
+SAMPLE_START = "one two three"
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's fenced blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+
+def run(command: list[str], service: Service) -> str:
+    here = [part.replace("localhost:8000", f"localhost:{service.port}") for part in command]
+    return subprocess.run(
+        here, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+@pytest.mark.parametrize("example", blocks("bash"))
+def test_curl_examples_print_a_transcript(service: Service, example: str) -> None:
+    assert SAMPLE_START in run(["bash", "-ec", example], service)
+
+
+@pytest.mark.parametrize("example", blocks("python"))
+def test_python_examples_print_a_transcript(service: Service, example: str) -> None:
+    assert SAMPLE_START in run([sys.executable, "-c", example], service)
