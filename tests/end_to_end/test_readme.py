@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.end_to_end.conftest import ROOT, Service
+from tests.end_to_end.service import ROOT, Service
 
 pytestmark = pytest.mark.ray
 
