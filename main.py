@@ -141,6 +141,9 @@ def _run(settings: Settings) -> int:
         return _fail(f"The service could not start. {error}")
     finally:
         if ray.is_initialized():
+            # First the application, whose replicas tell their streams to resume elsewhere; then
+            # the proxies that carry what they say.
+            serve.delete(_APPLICATION)
             serve.shutdown()
             ray.shutdown()
     return 0
@@ -172,8 +175,11 @@ def _num_cpus(settings: Settings) -> int:
 
     They only count; with fewer, a replica would wait for ever on a small machine.
     """
+    from whisper_service.serving.deployments import cpus_per_replica
+
+    per_replica = settings.asr_num_cpus or cpus_per_replica(settings, num_gpus=0)
     asked = (
-        settings.asr_max_replicas * settings.asr_num_cpus
+        settings.asr_max_replicas * per_replica
         + settings.service_max_replicas * settings.service_num_cpus
     )
     return max(os.cpu_count() or 1, math.ceil(asked))
