@@ -117,7 +117,8 @@ def _asr_deployment(settings: Settings, num_gpus: float) -> serve.Deployment:
         health_check_timeout_s=_HEALTH_CHECK_TIMEOUT,
         graceful_shutdown_timeout_s=settings.drain_timeout,
         graceful_shutdown_wait_loop_s=_SHUTDOWN_POLL,
-        logging_config=logs.logging_config(settings),
+        # Its calls are windows, many a request.
+        logging_config=logs.logging_config(settings, has_access_log=False),
     )
 
 
