@@ -133,6 +133,12 @@ class Settings(BaseSettings):
 
     # --- limits on streams
     max_streams: int = Field(100, ge=1, description="Streams one WhisperService replica holds.")
+    max_container_streams: int = Field(
+        32,
+        ge=1,
+        description="Streams of one replica that send a container; each has an ffmpeg of its own,"
+        " of some 50 MB.",
+    )
     max_stream_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one stream.")
     max_stream_backlog: float = Field(
         60, gt=0, description="Seconds of audio a stream may have waiting; more closes it."

@@ -8,6 +8,7 @@ decides everything about audio and text; this file only moves data, and ends wha
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -16,12 +17,14 @@ from whisper_service.api.announcer import Announcer, LagWatch
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.messages import Finalize, Stop, parse_command
 from whisper_service.api.tasks import task_group
+from whisper_service.audio.container import Container, open_container
 from whisper_service.audio.pcm import PcmReader
 from whisper_service.audio.resample import Resampler
 from whisper_service.errors import (
     AudioTooLong,
     IdleTimeout,
     InternalError,
+    InvalidAudio,
     ModelUnavailable,
     PayloadTooLarge,
     Restarting,
@@ -32,7 +35,7 @@ from whisper_service.errors import (
 from whisper_service.policy.events import Done
 from whisper_service.policy.stream import StreamPlan
 from whisper_service.settings import Settings
-from whisper_service.types import SAMPLE_RATE, Audio, StreamConfig
+from whisper_service.types import SAMPLE_RATE, Audio, PcmFormat, StreamConfig
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +69,11 @@ class StreamSession:
         self._decoder = decoder
         self._plan = plan
         self._model_size = config.model_size
-        self._pcm = PcmReader(config.pcm)
-        self._resampler = Resampler(config.pcm.sample_rate)
+        pcm = config.pcm or PcmFormat()
+        self._pcm = PcmReader(pcm)
+        self._resampler = Resampler(pcm.sample_rate)
+        self.is_container = config.pcm is None
+        self._container: Container | None = None
         self._announcer = announcer
         self._settings = settings
         self._draining = draining
@@ -79,6 +85,8 @@ class StreamSession:
         """Receiving and decoding have no purpose any more: the last word was said, or they
         failed."""
         self._is_stopped = False
+        self._has_ended = False
+        """The plan was told that no more audio comes."""
         self._failure: ServiceError | None = None
         """What ends the stream, told after all that the plan still has to say."""
 
@@ -101,12 +109,20 @@ class StreamSession:
                 self._fail(InternalError())
 
     async def _work(self) -> None:
-        async with task_group() as group:
-            loops = (self._receive_loop(), self._decode_loop(), self._watch_drain())
+        async with AsyncExitStack() as stack, task_group() as group:
+            if self.is_container:
+                self._container = await stack.enter_async_context(self._open_container())
+            loops = [self._receive_loop(), self._decode_loop(), self._watch_drain()]
+            if self._container is not None:
+                loops.append(self._container_loop(self._container))
             tasks = [group.create_task(loop) for loop in loops]
             await self._is_over.wait()
             for task in tasks:
                 task.cancel()
+
+    def _open_container(self) -> AbstractAsyncContextManager[Container]:
+        limit = self._settings.ffmpeg_timeout
+        return open_container(max_wait=limit, cpu_seconds=self._settings.max_stream_seconds + limit)
 
     # --- receiving
 
@@ -121,6 +137,8 @@ class StreamSession:
             self._check_size(text if text is not None else data or b"")
             if text is not None:
                 self._obey(text)
+            elif data and self._container is not None:
+                await self._container.feed(data)
             elif data:
                 await self._hear(self._resampler.push(self._pcm.read(data)))
             else:
@@ -151,6 +169,19 @@ class StreamSession:
         elif isinstance(command, Finalize):
             self._plan.finalize()
             self._stir()
+
+    async def _container_loop(self, container: Container) -> None:
+        """Hear what ffmpeg makes of the bytes, to its end, which may come before the client's."""
+        try:
+            async with aclosing(container.blocks()) as blocks:
+                async for samples in blocks:
+                    await self._hear(samples)
+                    if self._has_ended:
+                        return
+        except InvalidAudio as error:  # what came before it is still told
+            self._failure = error
+        self._is_stopped = True
+        self._end_audio()
 
     async def _hear(self, samples: Audio) -> None:
         for start in range(0, len(samples), SLICE):
@@ -186,14 +217,22 @@ class StreamSession:
             " is final. Begin a new one.",
             max_duration=limit,
         )
-        self._stop()
+        self._is_stopped = True
+        self._end_audio()
 
     def _stop(self) -> None:
         self._is_stopped = True
+        if self._container is not None:
+            self._container.end()  # the rest is still in ffmpeg
+        else:
+            self._end_audio()
+
+    def _end_audio(self) -> None:
         rest = self._resampler.flush()
         if len(rest):
             self._plan.receive_audio(rest)
         self._plan.stop()
+        self._has_ended = True
         self._stir()
 
     # --- decoding

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from fastapi import APIRouter, HTTPException
 from pydantic import ValidationError
@@ -75,13 +76,15 @@ class _Door:
         self._decoder = decoder
         self._tokens = tokens
         self._draining = draining
+        self._containers = Limit(settings.max_container_streams, "streams of containers")
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one stream to its end; raises nothing of ours."""
         await socket.accept()
         try:
             session = await self._open(socket)
-            await session.run()
+            with self._containers.admit() if session.is_container else nullcontext():
+                await session.run()
         except WebSocketDisconnect as gone:
             logger.info("A stream's client left (%s)", gone.code)
         except ServiceError as error:
