@@ -4,8 +4,12 @@ import json
 import pytest
 
 from tests.api.fakes import connect, level, say, wav
+from tests.api.test_watch import Memory
 from tests.audio.make import run_ffmpeg
+from whisper_service.api import metrics
+from whisper_service.api.app import create_app
 from whisper_service.errors import ModelUnavailable, Unavailable
+from whisper_service.settings import Settings
 
 PLAIN = {"chunk_duration": 1, "overlap": 0, "partial_interval": 0, "vad": False}
 """No partials, no pauses: audio, and finals of it after a second or a `finalize`."""
@@ -546,3 +550,27 @@ async def test_a_resumed_container_begins_at_the_offset(app, webm):
         socket.send({"type": "stop"})
         *_, done, _ = await socket.rest()
     assert done["duration"] == pytest.approx(offset + 3.0, abs=0.1)
+
+
+# --- metrics
+
+
+async def test_a_stream_is_measured_by_its_model(decoder):
+    memory = Memory()
+    app = create_app(Settings(), decoder, metrics=memory)
+    async with connect(app, {**PLAIN, "partial_interval": 0.5}) as socket:
+        socket.send(level(20, 3))
+        socket.send({"type": "stop"})
+        await socket.until("done")
+    assert {model for _, _, model in memory.recorded} == {"base"}
+    assert memory.of(metrics.ACTIVE_STREAMS) == [1, 0]
+    assert memory.of(metrics.COMMIT)
+    assert len(memory.of(metrics.LAG)) == len(decoder.jobs)
+
+
+def test_names_carry_their_unit_and_histograms_have_buckets():
+    for measure in metrics.STREAM_MEASURES:
+        assert measure.name.startswith("whisper_")
+        assert measure.name.endswith("_seconds") == (measure.kind == "histogram")
+        assert list(measure.buckets) == sorted(set(measure.buckets))
+        assert bool(measure.buckets) == (measure.kind == "histogram")

@@ -17,6 +17,7 @@ from whisper_service.api.announcer import Announcer, LagWatch
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.messages import Finalize, Stop, parse_command
 from whisper_service.api.tasks import task_group
+from whisper_service.api.watch import StreamWatch
 from whisper_service.audio.container import Container, open_container
 from whisper_service.audio.pcm import PcmReader
 from whisper_service.audio.resample import Resampler
@@ -62,19 +63,21 @@ class StreamSession:
         plan: StreamPlan,
         config: StreamConfig,
         announcer: Announcer,
+        watch: StreamWatch,
         settings: Settings,
         draining: Callable[[], bool],
     ) -> None:
         self._socket = socket
         self._decoder = decoder
         self._plan = plan
-        self._model_size = config.model_size
+        self.model_size = config.model_size
         pcm = config.pcm or PcmFormat()
         self._pcm = PcmReader(pcm)
         self._resampler = Resampler(pcm.sample_rate)
         self.is_container = config.pcm is None
         self._container: Container | None = None
         self._announcer = announcer
+        self._watch = watch
         self._settings = settings
         self._draining = draining
         self._lag = LagWatch(settings.stream_lag_warning)
@@ -185,7 +188,9 @@ class StreamSession:
 
     async def _hear(self, samples: Audio) -> None:
         for start in range(0, len(samples), SLICE):
+            now = asyncio.get_running_loop().time()
             self._plan.receive_audio(samples[start : start + SLICE])
+            self._watch.hear(self._plan.received, now)
             self._stir()
             if self._plan.backlog > self._settings.max_stream_backlog:
                 await self._wait_for_room()
@@ -248,7 +253,7 @@ class StreamSession:
                 self._has_work.clear()
                 continue
             try:
-                hypothesis = await self._decoder.decode(self._model_size, job)
+                hypothesis = await self._decoder.decode(self.model_size, job)
             except ModelUnavailable:
                 raise
             except Unavailable as error:
@@ -257,6 +262,7 @@ class StreamSession:
                 continue
             retry.reset()
             self._plan.receive_hypothesis(job, hypothesis)
+            self._watch.answer(self._plan.backlog, self._plan.n_loops, self._plan.n_phrases)
             self._has_caught_up.set()
             self._has_news.set()
 
@@ -273,6 +279,7 @@ class StreamSession:
                 if isinstance(event, Done) and self._failure is not None:
                     return await self._close_with(self._failure)
                 await self._say(self._announcer.event(event))
+                self._watch.tell(event, asyncio.get_running_loop().time())
                 if isinstance(event, Done):
                     return await self._close(1000, "done")
             if has_failed and self._failure is not None:
