@@ -146,6 +146,12 @@ class Settings(BaseSettings):
     stream_lag_warning: float = Field(
         5, gt=0, description="Seconds of audio waiting from which a stream is told it falls behind."
     )
+    stream_admission_lag: float = Field(
+        10,
+        gt=0,
+        description="Median seconds that a replica's streams are behind, from which new ones are"
+        " refused.",
+    )
     stream_idle_timeout: float = Field(
         60, gt=0, description="Silence on the socket, not in the audio, after which it is closed."
     )

@@ -19,6 +19,16 @@ def finals(messages):
     return "".join(message["text"] for message in messages if message.get("type") == "final")
 
 
+async def refused(app):
+    """Connect until the first two have heard so much that a third is answered 503."""
+    answer = {"type": "websocket.accept"}
+    while answer["type"] == "websocket.accept":
+        async with connect(app) as third:
+            answer = await third.raw()
+    assert (answer["type"], answer["status"]) == ("websocket.http.response.start", 503)
+    assert dict(answer["headers"])[b"retry-after"] == b"5"
+
+
 async def opening_error(app, first):
     """What a bad first message is answered with: the error, and the close."""
     async with connect(app, first) as socket:
@@ -574,3 +584,18 @@ def test_names_carry_their_unit_and_histograms_have_buckets():
         assert measure.name.endswith("_seconds") == (measure.kind == "histogram")
         assert list(measure.buckets) == sorted(set(measure.buckets))
         assert bool(measure.buckets) == (measure.kind == "histogram")
+
+
+# --- admission
+
+
+async def test_streams_that_are_late_keep_others_out_before_the_handshake(make_app, decoder):
+    decoder.gate.clear()
+    app = make_app(stream_admission_lag=2)
+    async with connect(app, PLAIN) as first, connect(app, PLAIN) as second:
+        for socket in (first, second):
+            await socket.receive()
+            socket.send(level(20, 5))
+        for _ in range(2):
+            await decoder.begun.acquire()
+        await refused(app)

@@ -93,6 +93,11 @@ class StreamSession:
         self._failure: ServiceError | None = None
         """What ends the stream, told after all that the plan still has to say."""
 
+    @property
+    def lag(self) -> float:
+        """Seconds of audio that wait longer than the client's settings ask for."""
+        return self._plan.backlog
+
     async def run(self) -> None:
         """Serve the stream until its end; raises `WebSocketDisconnect` if the client left.
 

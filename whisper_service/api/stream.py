@@ -15,6 +15,7 @@ from whisper_service.api.announcer import Announcer, error_message
 from whisper_service.api.catalog import check_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.errors import error_response
+from whisper_service.api.lag import LagBoard
 from whisper_service.api.limits import Limit
 from whisper_service.api.messages import ConfigMessage, ResumeMessage, parse_opening
 from whisper_service.api.metrics import ACTIVE_STREAMS, Metrics
@@ -48,13 +49,15 @@ def stream_router(
     """The socket's route. A refusal before the handshake is an HTTP answer, with Retry-After."""
     router = APIRouter()
     streams = Limit(settings.max_streams, "streams")
-    door = _Door(settings, decoder, tokens, draining, metrics)
+    lags = LagBoard(settings.stream_admission_lag)
+    door = _Door(settings, decoder, tokens, draining, metrics, lags)
 
     @router.websocket("/stream")
     async def stream(socket: WebSocket) -> None:
         try:
             if draining():
                 raise Restarting("This replica is going away; connect again.", retry_after=1)
+            lags.check()
             with streams.admit():
                 await door.serve(socket)
         except ServiceError as error:
@@ -79,12 +82,14 @@ class _Door:
         tokens: ResumeTokens,
         draining: Callable[[], bool],
         metrics: Metrics,
+        lags: LagBoard,
     ) -> None:
         self._settings = settings
         self._decoder = decoder
         self._tokens = tokens
         self._draining = draining
         self._metrics = metrics
+        self._lags = lags
         self._n_active: Counter[str] = Counter()
         self._containers = Limit(settings.max_container_streams, "streams of containers")
 
@@ -96,6 +101,7 @@ class _Door:
             with (
                 self._containers.admit() if session.is_container else nullcontext(),
                 self._counted(session.model_size),
+                self._lags.listing(lambda: session.lag),
             ):
                 await session.run()
         except WebSocketDisconnect as gone:
