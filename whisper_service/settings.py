@@ -145,12 +145,24 @@ class Settings(BaseSettings):
         description="Streams one WhisperService replica holds. Hearing where speech is takes 3 to 4"
         " % of a core per stream, on one thread.",
     )
+    max_container_streams: int = Field(
+        16,
+        ge=1,
+        description="Streams of one replica that send a container; each has an ffmpeg of its own,"
+        " of some 50 MB.",
+    )
     max_stream_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one stream.")
     max_stream_backlog: float = Field(
         60, gt=0, description="Seconds of audio a stream may have waiting; more closes it."
     )
     stream_lag_warning: float = Field(
         5, gt=0, description="Seconds of audio waiting from which a stream is told it falls behind."
+    )
+    stream_admission_lag: float = Field(
+        10,
+        gt=0,
+        description="Median seconds that a replica's streams are behind, from which new ones are"
+        " refused.",
     )
     stream_idle_timeout: float = Field(
         60, gt=0, description="Silence on the socket, not in the audio, after which it is closed."

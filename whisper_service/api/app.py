@@ -19,6 +19,7 @@ from whisper_service.api.files import files_router
 from whisper_service.api.headers import StandardHeaders
 from whisper_service.api.health import health_router
 from whisper_service.api.limits import Limit, UploadGuard
+from whisper_service.api.metrics import Metrics, NoMetrics
 from whisper_service.api.page import page_router, sample_router
 from whisper_service.api.resume import ResumeTokens
 from whisper_service.api.stream import stream_router
@@ -27,9 +28,14 @@ from whisper_service.settings import Settings
 
 
 def create_app(
-    settings: Settings, decoder: Decoder, *, draining: Callable[[], bool] = lambda: False
+    settings: Settings,
+    decoder: Decoder,
+    *,
+    draining: Callable[[], bool] = lambda: False,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
-    """The whole service. `draining` says whether this replica is going away.
+    """The whole service. `draining` says whether this replica is going away; without `metrics`,
+    what is measured is forgotten.
 
     Without `settings.resume_key` this app makes its own: streams then resume here only.
     """
@@ -47,7 +53,7 @@ def create_app(
     transcriber = Transcriber(settings, decoder)
     tokens = ResumeTokens(settings.resume_key or secrets.token_hex(), settings.resume_max_age)
     app.include_router(files_router(settings, decoder, transcriber))
-    app.include_router(stream_router(settings, decoder, tokens, draining))
+    app.include_router(stream_router(settings, decoder, tokens, draining, metrics or NoMetrics()))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
     app.include_router(sample_router())
