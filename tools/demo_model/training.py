@@ -40,7 +40,7 @@ SCHEDULE = (
     Stage(0.45, ((_SECONDS_4, 0.7), (_SECONDS_8, 0.15), (_SECONDS_30, 0.1), (_WHOLE, 0.05))),
     Stage(0.70, ((_SECONDS_4, 0.35), (_SECONDS_8, 0.25), (_SECONDS_30, 0.3), (_WHOLE, 0.1))),
     Stage(0.90, ((_SECONDS_8, 0.2), (_SECONDS_16, 0.1), (_SECONDS_30, 0.5), (_WHOLE, 0.2))),
-    Stage(1.00, ((_SECONDS_30, 0.2), (_WHOLE, 0.8))),
+    Stage(1.00, ((_SECONDS_30, 0.5), (_WHOLE, 0.5))),
 )
 
 
