@@ -5,9 +5,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Playwright,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser.service import Script, scripted_app, serve, tone
+from tests.end_to_end import spoken
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -32,18 +40,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Hears beeps."""
+    microphone = tmp_path_factory.mktemp("microphone") / "beeps.wav"
+    microphone.write_bytes(tone(30))
+    yield from _launch(playwright, microphone)
+
+
+@pytest.fixture(scope="session")
+def listening_chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Hears somebody say English digits, again and again."""
+    yield from _launch(playwright, spoken.path("english"))
+
+
+def _launch(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH")
-    microphone = tmp_path_factory.mktemp("microphone") / "beeps.wav"
-    microphone.write_bytes(tone(30))
     flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"]
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
-        yield browser
-        browser.close()
+    browser = playwright.chromium.launch(executable_path=path, args=flags)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

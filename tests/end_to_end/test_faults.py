@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.client.conftest import wire
-from tests.end_to_end.conftest import Service
 from tests.end_to_end.processes import kill_hard, replica_pid
+from tests.end_to_end.service import Service
 from tests.end_to_end.spoken import pcm, spoken_words
 from tests.end_to_end.stream_client import Message, finals, stream, words
 from whisper_service.client.stream import LiveStream

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import ROOT, Service
+from tests.end_to_end.service import ROOT, Service
 
 pytestmark = pytest.mark.ray
 

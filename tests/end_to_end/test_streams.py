@@ -6,7 +6,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from tests.end_to_end.conftest import Service
+from tests.end_to_end.service import Service
 from tests.end_to_end.spoken import path, pcm, spoken_words
 from tests.end_to_end.stream_client import Message, finals, stream, words
 

@@ -205,7 +205,7 @@ class WhisperASR:
         from whisper_service.engine.engine import load_engine
 
         # Ray sets OMP_NUM_THREADS to the replica's CPUs, at least 1, unless the operator did.
-        torch.set_num_threads(max(1, int(self._settings.asr_num_cpus)))
+        torch.set_num_threads(max(1, int(self._settings.asr_num_cpus or 1)))
         return load_engine(
             name,
             self._settings.weights_dir,
