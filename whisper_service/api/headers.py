@@ -28,15 +28,15 @@ class StandardHeaders:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        is_given = _SANE_ID.fullmatch(given) is not None
+        request_id = given if is_given else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                # A given id came through a proxy, such as Serve's, that repeats it in the answer,
-                # sane or not.
-                if not given:
+                # A given id came from a proxy, such as Serve's, that adds it to the answer itself.
+                if not is_given:
                     headers["X-Request-ID"] = request_id
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)

@@ -92,17 +92,6 @@ class ConfigMessage(Input):
 
     @model_validator(mode="after")
     def _check_window(self) -> Self:
-        if self.overlap >= self.chunk_duration:
-            raise PydanticCustomError(
-                "bad_pair",
-                "`overlap` is {got}; allowed is less than `chunk_duration`, {chunk}.",
-                {
-                    "param": "overlap",
-                    "got": self.overlap,
-                    "chunk": self.chunk_duration,
-                    "allowed": f"less than {self.chunk_duration:g}",
-                },
-            )
         if self.chunk_duration + self.overlap > WINDOW_SECONDS:
             raise PydanticCustomError(
                 "bad_pair",
