@@ -18,6 +18,8 @@ PAUSE = bytes(2 * 16_000)
 ROUNDS = 3
 AUDIO = (pcm("english") + PAUSE) * ROUNDS
 WORDS = spoken_words("english") * ROUNDS
+CONFIG = {"language": "en", "partial_interval": 0.5, "use_context": False}
+"""Without context, so that a word depends on its own sound alone, not on where decodes began."""
 KILLS, STREAMS = 3, 4
 REPLACEMENT_LIMIT_S = 90
 """Serve starts another replica, which imports torch and loads its model."""
@@ -44,9 +46,7 @@ async def kill_again_and_again(service: Service, speaking: asyncio.Future[list[M
 
 
 async def test_a_replica_killed_in_mid_stream_loses_and_doubles_nothing(service: Service) -> None:
-    speaking = asyncio.gather(
-        *(stream(service.ws, AUDIO, language="en", partial_interval=0.5) for _ in range(STREAMS))
-    )
+    speaking = asyncio.gather(*(stream(service.ws, AUDIO, **CONFIG) for _ in range(STREAMS)))
     n_killed = await kill_again_and_again(service, speaking)
     for messages in await speaking:
         assert words(messages[-1]["text"]) == WORDS
@@ -64,7 +64,7 @@ async def test_a_broken_connection_loses_doubles_and_renumbers_nothing(
     tape.stop()
     async with wire(service.port, *breaks_after) as carrier:
         url = f"ws://127.0.0.1:{carrier.port}/stream"
-        live = LiveStream(url, {"language": "en"}, tape, patience=30)
+        live = LiveStream(url, CONFIG, tape, patience=30)
         await live.run(messages.append)
     assert live.n_resumed >= 1
     assert words("".join(message["text"] for message in finals(messages))) == WORDS
