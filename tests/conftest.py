@@ -27,5 +27,10 @@ def no_child_left() -> Iterator[None]:
 
 
 def children() -> set[str]:
-    tasks = Path("/proc/self/task").iterdir()
-    return {pid for task in tasks for pid in (task / "children").read_text().split()}
+    found: set[str] = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found |= set((task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            pass
+    return found

@@ -108,6 +108,14 @@ def test_word_times_are_told_only_if_asked_for_and_join_to_the_text() -> None:
         assert starts == sorted(starts)
 
 
+def test_an_endpoint_in_the_last_unfinished_frame_does_not_keep_the_stream_from_its_end() -> None:
+    lead = 0.282  # the pause then becomes the endpoint in a frame of which 48 samples are there
+    audio = synthesise([Spoken(0.3, 0.125)], lead=lead)
+    run = stream(audio, config(endpoint_silence=0.1))
+    assert run.words == ["w0"]
+    assert run.is_done()
+
+
 def test_finalize_tells_what_was_said_so_far_and_the_stream_goes_on() -> None:
     plan = StreamPlan(config(partial_interval=0.0), detector=FakeDetector())
     audio, cut = synthesise(FLUENT[:6]), round(1.38 * SAMPLE_RATE)

@@ -89,8 +89,11 @@ class Listener:
             self._hear_frame()
         if self._endpointer is not None and (utterance := self._endpointer.flush()) is not None:
             self._begin(utterance)
-        if self.stretches and self.stretches[-1].end(self.vad) is None:
-            self.stretches[-1].close(self.received, self.vad)
+        if self.stretches:
+            end = self.stretches[-1].end(self.vad)
+            # An endpoint within the frame that was filled up lies past what there is.
+            if end is None or end > self.received:
+                self.stretches[-1].close(self.received, self.vad)
 
     def pop(self, end: int) -> None:
         """Forget the first stretch, which was decoded up to `end`."""
