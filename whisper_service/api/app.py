@@ -19,6 +19,9 @@ from whisper_service.api.files import files_router
 from whisper_service.api.headers import StandardHeaders
 from whisper_service.api.health import health_router
 from whisper_service.api.limits import Limit, UploadGuard
+from whisper_service.api.openai.errors import OpenAIErrors
+from whisper_service.api.openai.files import openai_files_router
+from whisper_service.api.openai.models import openai_models_router
 from whisper_service.api.page import page_router, sample_router
 from whisper_service.api.resume import ResumeTokens
 from whisper_service.api.stream import stream_router
@@ -47,6 +50,8 @@ def create_app(
     transcriber = Transcriber(settings, decoder)
     tokens = ResumeTokens(settings.resume_key or secrets.token_hex(), settings.resume_max_age)
     app.include_router(files_router(settings, decoder, transcriber))
+    app.include_router(openai_files_router(settings, decoder, transcriber))
+    app.include_router(openai_models_router(decoder))
     app.include_router(stream_router(settings, decoder, tokens, draining))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
@@ -67,6 +72,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
             allow_headers=["*"],
             expose_headers=["Retry-After", "X-Request-ID"],
         ),
+        Middleware(OpenAIErrors),
         Middleware(CatchErrors),
         Middleware(
             UploadGuard,
