@@ -1,16 +1,29 @@
 """The official OpenAI client on the running service: only its base URL was changed."""
 
+import asyncio
+import base64
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
+import numpy as np
 import openai
 import pytest
+import soxr
 
 from tests.end_to_end.service import Service
-from tests.end_to_end.spoken import path, spoken_words
+from tests.end_to_end.spoken import path, pcm, spoken_words
 from tests.end_to_end.stream_client import words
 
 pytestmark = pytest.mark.ray
+
+MANUAL: Any = {"type": "transcription", "audio": {"input": {"turn_detection": None}}}
+
+
+def pcm_24k(name: str) -> bytes:
+    """A recording as the Realtime API takes it."""
+    samples = np.frombuffer(pcm(name), np.int16)
+    return bytes(soxr.resample(samples, 16_000, 24_000).astype("<i2").tobytes())
 
 
 @pytest.fixture
@@ -54,3 +67,26 @@ def test_models_are_listed_and_errors_are_typed(client: openai.OpenAI) -> None:
     assert refused.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError):
         client.audio.transcriptions.create(file=("a.wav", b"no audio"), model="demo")
+
+
+async def test_a_realtime_turn_has_the_words_of_the_recording(service: Service) -> None:
+    def part(pcm: bytes) -> str:
+        return base64.b64encode(pcm).decode()
+
+    async def turn() -> list[str]:
+        async with (
+            openai.AsyncOpenAI(base_url=f"{service.http}/v1", api_key="any") as client,
+            client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
+        ):
+            await connection.session.update(session=MANUAL)
+            audio = pcm_24k("english")
+            for start in range(0, len(audio), 9600):
+                await connection.input_audio_buffer.append(audio=part(audio[start : start + 9600]))
+            await connection.input_audio_buffer.commit()
+            async for event in connection:
+                assert event.type != "error", event
+                if event.type == "conversation.item.input_audio_transcription.completed":
+                    return words(event.transcript)
+        return []
+
+    assert await asyncio.gather(*(turn() for _ in range(3))) == [spoken_words("english")] * 3

@@ -22,6 +22,8 @@ from whisper_service.api.limits import Limit, UploadGuard
 from whisper_service.api.openai.errors import OpenAIErrors
 from whisper_service.api.openai.files import openai_files_router
 from whisper_service.api.openai.models import openai_models_router
+from whisper_service.api.openai.realtime_route import realtime_router
+from whisper_service.api.openai.secrets import ClientSecrets, client_secrets_router
 from whisper_service.api.page import page_router, sample_router
 from whisper_service.api.resume import ResumeTokens
 from whisper_service.api.stream import stream_router
@@ -48,10 +50,13 @@ def create_app(
     )
     install_error_handlers(app)
     transcriber = Transcriber(settings, decoder)
-    tokens = ResumeTokens(settings.resume_key or secrets.token_hex(), settings.resume_max_age)
+    key = settings.resume_key or secrets.token_hex()
+    tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
     app.include_router(files_router(settings, decoder, transcriber))
     app.include_router(openai_files_router(settings, decoder, transcriber))
     app.include_router(openai_models_router(decoder))
+    app.include_router(client_secrets_router(settings, decoder, client_secrets))
+    app.include_router(realtime_router(settings, decoder, client_secrets, draining))
     app.include_router(stream_router(settings, decoder, tokens, draining))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))

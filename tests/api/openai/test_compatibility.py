@@ -13,10 +13,24 @@ from openai.types.audio import (
     transcription_create_params,
     translation_create_params,
 )
+from openai.types.realtime import (
+    AudioTranscription,
+    RealtimeServerEvent,
+    RealtimeTranscriptionSessionAudio,
+    RealtimeTranscriptionSessionAudioInput,
+    RealtimeTranscriptionSessionCreateRequest,
+    client_secret_create_params,
+)
+from openai.types.realtime.realtime_transcription_session_audio_input_turn_detection import (
+    ServerVad,
+)
 
 from tests.api.openai.test_transcriptions import FILE
+from whisper_service.api.openai import transcription_session as ours
+from whisper_service.api.openai.commands import NAMES as COMMANDS
 from whisper_service.api.openai.forms import REFUSED, TranscriptionForm, TranslationForm
 from whisper_service.api.openai.schemas import VerboseTranscriptionBody
+from whisper_service.api.openai.secrets import ClientSecretRequest
 
 PAGE = (Path(__file__).parents[3] / "docs" / "compatibility.md").read_text()
 TRANSCRIPTION = get_type_hints(transcription_create_params.TranscriptionCreateParamsStreaming)
@@ -71,3 +85,51 @@ def test_what_the_page_calls_refused_is_refused(make_client, name):
     answer = make_client().post("/v1/audio/transcriptions", files={"file": FILE}, data=form)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == name
+
+
+# --- Realtime
+
+OURS = (
+    ours.TranscriptionSession,
+    ours.SessionAudio,
+    ours.AudioInput,
+    ours.Transcription,
+    ours.ServerVad,
+)
+
+
+def test_every_field_of_a_session_has_its_row():
+    table = rows("Session")
+    official = fields(
+        RealtimeTranscriptionSessionCreateRequest,
+        RealtimeTranscriptionSessionAudio,
+        RealtimeTranscriptionSessionAudioInput,
+        AudioTranscription,
+        ServerVad,
+    )
+    assert set(table) == set(official)
+    assert with_status(table, "honoured", "different") == set(fields(*OURS))
+    refused = {name for model in OURS for name in model.refused}
+    assert with_status(table, "refused") == refused
+
+
+def test_every_server_event_that_can_matter_has_its_row():
+    table = rows("Server events")
+    ends = "session.", "input_audio_buffer.", "conversation.item.", "error"
+    official = {
+        name
+        for kind in get_args(get_args(RealtimeServerEvent)[0])
+        for name in get_args(kind.model_fields["type"].annotation)
+        if name.startswith(ends)
+    }
+    assert set(table) == official
+
+
+def test_every_client_event_that_is_taken_has_its_row():
+    assert set(rows("Client events")) == set(COMMANDS)
+
+
+def test_every_field_of_a_client_secret_has_its_row():
+    table = rows("POST /v1/realtime/client_secrets")
+    official = get_type_hints(client_secret_create_params.ClientSecretCreateParams)
+    assert set(table) == set(official) == set(ClientSecretRequest.model_fields)

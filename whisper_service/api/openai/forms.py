@@ -11,6 +11,7 @@ from fastapi import UploadFile
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from whisper_service.api.openai.refusals import refuse
 from whisper_service.api.schemas import Input, Language, Prompt
 from whisper_service.types import DecodeOptions, Task
 
@@ -72,14 +73,10 @@ class SpeechForm(Input):
         folded: dict[Any, Any] = {}
         for name, value in data.items():
             base = name.split("[")[0] if isinstance(name, str) else name
-            if base in REFUSED and value not in ("", [], [""]):
-                reason = f"`{base}` cannot be honoured: {REFUSED[base]}."
-                raise PydanticCustomError("refused", "{reason}", {"reason": reason, "param": base})
             if base != name and base in folded:
                 value = [*_listed(folded[base]), *_listed(value)]
-            if base not in REFUSED:
-                folded[base] = value
-        return folded
+            folded[base] = value
+        return refuse(folded, REFUSED)
 
     def options(self) -> DecodeOptions:
         """What the form asks of a decode."""
