@@ -53,12 +53,15 @@ def own_shape(error: ServiceError) -> tuple[int, dict[str, Any]]:
     return error.http_status, error.as_dict()
 
 
-def error_response(error: ServiceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def error_response(
+    error: ServiceError, headers: Mapping[str, str] | None = None, *, shape: Shape = own_shape
+) -> JSONResponse:
     """An error as an answer, with `Retry-After` where another try makes sense."""
     sent = dict(headers or {})
     if error.retry_after is not None:
         sent["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    return JSONResponse(error.as_dict(), status_code=error.http_status, headers=sent)
+    status, body = shape(error)
+    return JSONResponse(body, status_code=status, headers=sent)
 
 
 def explain(failures: Sequence[Mapping[str, Any]]) -> ServiceError:

@@ -2,15 +2,19 @@
 
 import asyncio
 import base64
+import json
 from contextlib import asynccontextmanager
 
 import openai
 import pytest
 import soxr
+import websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.api.fakes import PATIENCE, say
 from tests.speech import speech
+from whisper_service.api.openai.secrets import ClientSecrets, InvalidSecret
+from whisper_service.api.openai.transcription_session import TranscriptionSession
 from whisper_service.errors import ModelUnavailable, Overloaded
 
 QUERY = {"intent": "transcription"}
@@ -308,6 +312,38 @@ async def test_a_silent_client_is_told_and_closed(talk):
             await it.connection.recv_bytes()
 
 
+async def test_audio_that_nobody_decodes_ends_the_session(talk, decoder):
+    decoder.gate.clear()
+    async with talk(max_stream_backlog=0.1) as it:
+        await it.event()
+        await it.update(MANUAL)
+        await it.hear(spoken() * 12)
+        events = await it.until("error")
+    assert events[-1].error.code == "stream_too_fast"
+
+
+async def test_a_session_over_the_limit_is_denied(make_openai):
+    url = make_openai(max_streams=1).base_url
+    address = f"ws://{url.host}:{url.port}/v1/realtime"
+    async with websockets.connect(address):
+        with pytest.raises(InvalidStatus) as refused:
+            async with websockets.connect(address):
+                pass
+    assert refused.value.response.status_code == 503
+    assert refused.value.response.headers["Retry-After"] == "2"
+
+
+async def test_a_replica_that_goes_away_says_so(make_openai):
+    going = asyncio.Event()
+    url = make_openai(draining=going.is_set).base_url
+    async with websockets.connect(f"ws://{url.host}:{url.port}/v1/realtime") as socket:
+        await socket.recv()
+        going.set()
+        assert json.loads(await socket.recv())["error"]["code"] == "restarting"
+        await socket.wait_closed()
+        assert socket.close_code == 1012
+
+
 # --- the older shape
 
 
@@ -354,11 +390,30 @@ async def test_a_client_secret_opens_its_session(talk, make_openai):
         assert (await it.event()).session.audio.input.transcription.language == "de"
 
 
+async def test_a_browser_brings_its_key_as_a_subprotocol(make_openai):
+    client = make_openai()
+    made = client.realtime.client_secrets.create(session=MANUAL)
+    address = f"ws://{client.base_url.host}:{client.base_url.port}/v1/realtime"
+    asked = ["realtime", f"openai-insecure-api-key.{made.value}"]
+    async with websockets.connect(address, subprotocols=asked) as socket:
+        assert socket.subprotocol == "realtime"
+        created = json.loads(await socket.recv())
+    assert created["session"]["audio"]["input"]["turn_detection"] is None
+
+
 async def test_a_secret_of_others_is_denied(talk):
     with pytest.raises(InvalidStatus) as refused:
         async with talk(key="ek_made-up"):
             pass
     assert refused.value.response.status_code == 401
+
+
+def test_a_secret_ends():
+    secrets = ClientSecrets("key")
+    secret = secrets.make(TranscriptionSession(), expires_at=1000)
+    assert secrets.read(secret, now=999) == TranscriptionSession()
+    with pytest.raises(InvalidSecret):
+        secrets.read(secret, now=1000)
 
 
 def test_a_secret_for_what_cannot_be_is_refused(client):

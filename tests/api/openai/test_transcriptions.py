@@ -1,6 +1,8 @@
 """/v1/audio as the official client asks for it."""
 
+import io
 import json
+import wave
 
 import openai
 import pytest
@@ -175,6 +177,23 @@ def test_events_are_named_in_their_data_alone(make_client):
     assert all(line.startswith("data: ") for line in lines)
     kinds = [json.loads(line.removeprefix("data: "))["type"] for line in lines]
     assert kinds == ["transcript.text.delta", "transcript.text.done"]
+
+
+def test_an_hour_is_streamed_to_its_end(transcriptions):
+    *deltas, done = ask(transcriptions, ("hour.wav", hour()), stream=True)
+    assert "".join(event.delta for event in deltas) == done.text
+    assert done.text.split() == ["level", "7"] * len(deltas)
+    assert len(deltas) >= 3600 / 30
+    assert done.usage.input_tokens == 3600 * 50
+
+
+def hour() -> bytes:
+    """An hour that FakeDecoder hears as "level 7", in 8 kHz and 8 bits."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 1, 8000, 0, "NONE", ""))
+        writer.writeframes(bytes([128 + 9]) * 8000 * 3600)
+    return file.getvalue()
 
 
 # --- refusals

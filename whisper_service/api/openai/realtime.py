@@ -204,18 +204,18 @@ class RealtimeSession:
         self._has_work.set()
 
     async def _hear(self, data: bytes) -> None:
-        run = self._runs[-1]
-        samples = run.read(data)
+        samples = self._runs[-1].read(data)
         for start in range(0, len(samples), SLICE):
-            await self._hear_slice(run, samples[start : start + SLICE])
+            await self._hear_slice(samples[start : start + SLICE])
         limit = self._settings.max_stream_seconds
-        if run.plan.received > limit:
+        if self._runs[-1].plan.received > limit:
             raise AudioTooLong(
                 f"The session has {limit:g} s of audio, all that one may have.", max_duration=limit
             )
 
-    async def _hear_slice(self, run: _Run, samples: Audio) -> None:
-        run.plan.receive_audio(samples)
+    async def _hear_slice(self, samples: Audio) -> None:
+        # Asked for anew: another run may have taken the place of one that failed.
+        self._runs[-1].plan.receive_audio(samples)
         self._tell(self._runs[0])
         self._has_work.set()
         limit = self._settings.max_stream_backlog

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from whisper_service.api.catalog import check_model
 from whisper_service.api.decoder import Decoder
+from whisper_service.api.errors import error_response
 from whisper_service.api.limits import Limit
 from whisper_service.api.openai.errors import error_answer
 from whisper_service.api.openai.realtime import RealtimeSession
@@ -88,7 +88,6 @@ def _is_flat(socket: WebSocket) -> bool:
 async def _deny(socket: WebSocket, error: ServiceError) -> None:
     """Answer the handshake itself with a status, where the server can; with 403 where not."""
     if "websocket.http.response" in socket.scope.get("extensions", {}):
-        status, body = error_answer(error)
-        await socket.send_denial_response(JSONResponse(body, status_code=status))
+        await socket.send_denial_response(error_response(error, shape=error_answer))
     else:
         await socket.close(error.ws_close_code, error.code)
