@@ -7,14 +7,13 @@ alone writes. Turns become events in turns.py, configurations are read in transc
 
 import asyncio
 import json
-import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.types import Message
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from whisper_service.api.catalog import check_model
 from whisper_service.api.decoder import Decoder
@@ -28,21 +27,17 @@ from whisper_service.api.openai.turns import (
     error_event,
     server_event,
 )
-from whisper_service.api.session import CATCH_UP, DRAIN_INTERVAL, SLICE, Retry
-from whisper_service.api.tasks import task_group
+from whisper_service.api.outlet import Outlet, converse, next_message, watch_drain
+from whisper_service.api.session import CATCH_UP, SLICE, Retry
 from whisper_service.audio.pcm import PcmReader
 from whisper_service.audio.resample import Resampler
 from whisper_service.audio.vad import make_detector
 from whisper_service.errors import (
     AudioTooLong,
-    IdleTimeout,
-    InternalError,
     InvalidMessage,
     InvalidParameter,
     InvalidRequest,
     ModelUnavailable,
-    PayloadTooLarge,
-    Restarting,
     ServiceError,
     StreamTooFast,
     Unavailable,
@@ -52,12 +47,8 @@ from whisper_service.policy.stream import StreamPlan
 from whisper_service.settings import Settings
 from whisper_service.types import SAMPLE_RATE, Audio, StreamConfig
 
-logger = logging.getLogger(__name__)
-
 LEAST = 0.1
 """Seconds; OpenAI refuses to commit less."""
-MAX_WAITING = 256
-"""Events a slow reader may leave waiting before the service stops reading from it."""
 MAX_TURNS = 32
 """Turns that may wait to be decoded; more are pressed than spoken."""
 _FAULTS = (InvalidMessage, InvalidParameter, InvalidRequest, ModelUnavailable)
@@ -118,46 +109,26 @@ class RealtimeSession:
         self._session = session
         self._settings = settings
         self._draining = draining
+        self._outlet = Outlet(socket, settings.stream_idle_timeout)
         self._id = f"sess_{secrets.token_hex(10)}"
         self._chain = Chain(is_flat=is_flat)
-        self._outbox: deque[ServerEvent] = deque()
         self._has_work = asyncio.Event()
-        self._has_news = asyncio.Event()
-        self._was_sent = asyncio.Event()
         self._has_caught_up = asyncio.Event()
-        self._failure: ServiceError | None = None
         self._runs = deque([self._new_run(0.0)])
         """The last one hears; the first one is decoded."""
 
     async def run(self) -> None:
         """Serve the session to its end; raises `WebSocketDisconnect` if the client left."""
-        async with task_group() as group:
-            group.create_task(self._send_loop())
-            name = "transcription_session" if self._chain.is_flat else "session"
-            self._say_session(f"{name}.created")
-            try:
-                await self._work()
-            except WebSocketDisconnect:
-                raise
-            except ServiceError as error:
-                self._fail(error)
-            except Exception:  # the API's shell: a bug must not reach the client
-                logger.exception("A Realtime session failed")
-                self._fail(InternalError())
-
-    async def _work(self) -> None:
-        """Raises what ends the session; none of the loops ends by itself."""
-        async with task_group() as group:
-            for loop in (self._receive_loop(), self._decode_loop(), self._watch_drain()):
-                group.create_task(loop)
+        name = "transcription_session" if self._chain.is_flat else "session"
+        self._say_session(f"{name}.created")
+        loops = [self._receive_loop(), self._decode_loop(), watch_drain(self._draining)]
+        await converse(self._outlet, loops, self._fail)
 
     # --- receiving
 
     async def _receive_loop(self) -> None:
         while True:
-            message = await self._receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1005))
+            message = await next_message(self._socket, self._settings)
             cause = None
             try:
                 command = self._parse(message)
@@ -167,23 +138,10 @@ class RealtimeSession:
                 self._say(error_event(error, error.details["event_id"]))
             except _FAULTS as error:
                 self._say(error_event(error, cause))
-            while len(self._outbox) > MAX_WAITING:
-                self._was_sent.clear()
-                await self._was_sent.wait()
-
-    async def _receive(self) -> Message:
-        limit = self._settings.stream_idle_timeout
-        try:
-            async with asyncio.timeout(limit):
-                return await self._socket.receive()
-        except TimeoutError:
-            raise IdleTimeout(f"Nothing was received for {limit:g} s.", limit=limit) from None
+            await self._outlet.room()
 
     def _parse(self, message: Message) -> Command:
         text: str | None = message.get("text")
-        limit = self._settings.max_message_bytes
-        if len(text or message.get("bytes") or "") > limit:
-            raise PayloadTooLarge(f"An event has more than {limit:,} bytes.", max_bytes=limit)
         if text is None:
             raise InvalidMessage(
                 "Events are text; audio goes, in base64, into input_audio_buffer.append."
@@ -333,43 +291,15 @@ class RealtimeSession:
     # --- sending
 
     def _say(self, event: ServerEvent) -> None:
-        self._outbox.append(event)
-        self._has_news.set()
+        self._outlet.say(json.dumps(event, ensure_ascii=False))
 
     def _say_session(self, name: str) -> None:
         shown = self._session.shown(self._id, is_flat=self._chain.is_flat)
         self._say(server_event(name, session=shown))
 
-    async def _send_loop(self) -> None:
-        while True:
-            await self._has_news.wait()
-            self._has_news.clear()
-            failure = self._failure  # looked at before: what came before it is still told
-            while self._outbox:
-                await self._send(self._outbox.popleft())
-            self._was_sent.set()
-            if failure is not None:
-                await self._send(error_event(failure))
-                await self._socket.close(failure.ws_close_code, failure.code)
-                return
-
-    async def _send(self, event: ServerEvent) -> None:
-        try:
-            async with asyncio.timeout(self._settings.stream_idle_timeout):
-                await self._socket.send_text(json.dumps(event, ensure_ascii=False))
-        except TimeoutError:
-            raise WebSocketDisconnect(1006, "The client does not read.") from None
-
-    # --- ending
-
-    async def _watch_drain(self) -> None:
-        while not self._draining():  # noqa: ASYNC110  Ray only has a flag, nothing to await
-            await asyncio.sleep(DRAIN_INTERVAL)
-        raise Restarting("This replica is going away; connect again.", retry_after=0)
-
     def _fail(self, failure: ServiceError) -> None:
-        self._failure = failure
-        self._has_news.set()
+        self._say(error_event(failure))
+        self._outlet.close(failure.ws_close_code, failure.code)
 
 
 class CommitEmpty(InvalidMessage):
