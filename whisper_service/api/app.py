@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from whisper_service import __version__
 from whisper_service.api.catalog import catalog_router
 from whisper_service.api.decoder import Decoder
+from whisper_service.api.deepgram.live import deepgram_router
 from whisper_service.api.docs import DESCRIPTION, TAGS, add_docs
 from whisper_service.api.errors import CatchErrors, install_error_handlers
 from whisper_service.api.files import files_router
@@ -57,6 +58,7 @@ def create_app(
     app.include_router(openai_models_router(decoder))
     app.include_router(client_secrets_router(settings, decoder, client_secrets))
     app.include_router(realtime_router(settings, decoder, client_secrets, draining))
+    app.include_router(deepgram_router(settings, decoder, draining))
     app.include_router(stream_router(settings, decoder, tokens, draining))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))

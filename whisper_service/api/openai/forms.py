@@ -11,7 +11,7 @@ from fastapi import UploadFile
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from whisper_service.api.openai.refusals import refuse
+from whisper_service.api.refusals import refuse
 from whisper_service.api.schemas import Input, Language, Prompt
 from whisper_service.types import DecodeOptions, Task
 

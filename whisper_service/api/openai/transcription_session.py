@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from whisper_service.api.errors import explain
 from whisper_service.api.openai.forms import DEFAULT_MODEL_ALIAS
-from whisper_service.api.openai.refusals import refuse
+from whisper_service.api.refusals import refuse
 from whisper_service.api.schemas import Input, Language, Prompt
 from whisper_service.errors import InvalidParameter, ServiceError
 from whisper_service.types import DecodeOptions, Encoding, PcmFormat, StreamConfig

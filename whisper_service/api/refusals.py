@@ -1,11 +1,11 @@
-"""Parameters of OpenAI's clients that cannot be honoured, and why: refused by name, not ignored."""
+"""Parameters of other APIs that cannot be honoured, and why: refused by name, not ignored."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-_EMPTY: tuple[Any, ...] = (None, "", [], [""], False)
+_EMPTY: tuple[Any, ...] = (None, "", [], [""], False, "false")
 """What a client sends that names a parameter without asking anything of it."""
 
 
