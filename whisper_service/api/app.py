@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from whisper_service import __version__
 from whisper_service.api.catalog import catalog_router
 from whisper_service.api.decoder import Decoder
+from whisper_service.api.deepgram.live import deepgram_router
 from whisper_service.api.docs import DESCRIPTION, TAGS, add_docs
 from whisper_service.api.errors import CatchErrors, install_error_handlers
 from whisper_service.api.files import files_router
@@ -20,6 +21,11 @@ from whisper_service.api.headers import StandardHeaders
 from whisper_service.api.health import health_router
 from whisper_service.api.limits import Limit, UploadGuard
 from whisper_service.api.metrics import Metrics, NoMetrics
+from whisper_service.api.openai.errors import OpenAIErrors
+from whisper_service.api.openai.files import openai_files_router
+from whisper_service.api.openai.models import openai_models_router
+from whisper_service.api.openai.realtime_route import realtime_router
+from whisper_service.api.openai.secrets import ClientSecrets, client_secrets_router
 from whisper_service.api.page import page_router, sample_router
 from whisper_service.api.resume import ResumeTokens
 from whisper_service.api.stream import stream_router
@@ -51,9 +57,15 @@ def create_app(
     )
     install_error_handlers(app)
     transcriber = Transcriber(settings, decoder)
-    tokens = ResumeTokens(settings.resume_key or secrets.token_hex(), settings.resume_max_age)
+    key = settings.resume_key or secrets.token_hex()
+    tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
     app.include_router(files_router(settings, decoder, transcriber))
     app.include_router(stream_router(settings, decoder, tokens, draining, metrics or NoMetrics()))
+    app.include_router(openai_files_router(settings, decoder, transcriber))
+    app.include_router(openai_models_router(decoder))
+    app.include_router(client_secrets_router(settings, decoder, client_secrets))
+    app.include_router(realtime_router(settings, decoder, client_secrets, draining))
+    app.include_router(deepgram_router(settings, decoder, draining))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
     app.include_router(sample_router())
@@ -73,6 +85,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
             allow_headers=["*"],
             expose_headers=["Retry-After", "X-Request-ID"],
         ),
+        Middleware(OpenAIErrors),
         Middleware(CatchErrors),
         Middleware(
             UploadGuard,

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 from starlette.staticfiles import StaticFiles
 
+from whisper_service.api.errors import Shape, own_shape
 from whisper_service.api.messages import (
     ConfigMessage,
     DoneMessage,
@@ -49,6 +50,7 @@ from whisper_service.settings import Settings
 
 TAGS = [
     {"name": "files", "description": "Speech in a file to text."},
+    {"name": "OpenAI", "description": "The same for OpenAI's clients: base URL `http://HOST/v1`."},
     {"name": "what there is", "description": "Models, languages, a sample."},
     {"name": "health", "description": "For probes and load balancers."},
 ]
@@ -91,22 +93,31 @@ FILE_ERRORS: tuple[ServiceError, ...] = (
 """One example of each error an upload can meet."""
 
 
-def errors(*examples: ServiceError) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: the errors by status, each with the JSON it really has."""
+def errors(
+    *examples: ServiceError,
+    shape: Shape = own_shape,
+    model: type[BaseModel] = ErrorBody,
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: the errors by status, each with the JSON it really has.
+
+    `shape` gives an error's status and body where a route speaks another protocol than ours.
+    """
     responses: dict[int | str, dict[str, Any]] = {}
     for error in examples:
+        status, body = shape(error)
+        code = body["error"]["code"]
         response = responses.setdefault(
-            error.http_status,
+            status,
             {
-                "model": ErrorBody,
+                "model": model,
                 "description": "",
                 "content": {"application/json": {"examples": {}}},
             },
         )
-        response["description"] = (response["description"] + f", `{error.code}`").lstrip(", ")
-        response["content"]["application/json"]["examples"][error.code] = {
-            "summary": (type(error).__doc__ or error.code).strip().splitlines()[0],
-            "value": error.as_dict(),
+        response["description"] = (response["description"] + f", `{code}`").lstrip(", ")
+        response["content"]["application/json"]["examples"][code] = {
+            "summary": (type(error).__doc__ or code).strip().splitlines()[0],
+            "value": body,
         }
         if error.retry_after is not None:
             description = "Seconds after which to try again."

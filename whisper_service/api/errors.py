@@ -6,7 +6,7 @@ went wrong, and never a traceback.
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -44,12 +44,24 @@ _ALLOWED = {
 """pydantic's error type, or the word it starts with, to what would have been right."""
 
 
-def error_response(error: ServiceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+Shape = Callable[[ServiceError], tuple[int, dict[str, Any]]]
+"""How a protocol answers an error: the status and the body."""
+
+
+def own_shape(error: ServiceError) -> tuple[int, dict[str, Any]]:
+    """The one JSON shape of this service's own routes."""
+    return error.http_status, error.as_dict()
+
+
+def error_response(
+    error: ServiceError, headers: Mapping[str, str] | None = None, *, shape: Shape = own_shape
+) -> JSONResponse:
     """An error as an answer, with `Retry-After` where another try makes sense."""
     sent = dict(headers or {})
     if error.retry_after is not None:
         sent["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    return JSONResponse(error.as_dict(), status_code=error.http_status, headers=sent)
+    status, body = shape(error)
+    return JSONResponse(body, status_code=status, headers=sent)
 
 
 def explain(failures: Sequence[Mapping[str, Any]]) -> ServiceError:
@@ -59,7 +71,8 @@ def explain(failures: Sequence[Mapping[str, Any]]) -> ServiceError:
     """
     failure = failures[0]
     kind, context = failure["type"], failure.get("ctx", {})
-    param = str(failure["loc"][-1]) if failure["loc"] else "body"
+    # An int in the path is a place in a list: the list is what has a name.
+    param = next((part for part in reversed(failure["loc"]) if isinstance(part, str)), "body")
     if param == "file" and kind in ("missing", "value_error"):
         return missing_file()
     if "param" in context:  # one of our own checks, which says it all

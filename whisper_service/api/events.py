@@ -15,6 +15,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from whisper_service.api.errors import Shape, own_shape
 from whisper_service.api.tasks import task_group, unless_client_leaves
 from whisper_service.errors import InternalError, ServiceError
 
@@ -32,9 +33,13 @@ class EventsResponse(Response):
     """Runs `work` and sends what it tells. Work and answer share one scope, so that whichever
     ends first, by a disconnect too, ends the other."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, *, shape: Shape = own_shape, has_names: bool = True) -> None:
+        """`shape` and `has_names` are for another protocol than ours: what an error's data is,
+        and whether events carry their names outside of their data."""
         super().__init__(media_type="text/event-stream")
         self._work = work
+        self._shape = shape
+        self._has_names = has_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; raises what `work` raised before its first event."""
@@ -51,21 +56,20 @@ class EventsResponse(Response):
         async def tell(name: str, data: dict[str, Any]) -> None:
             nonlocal has_begun
             has_begun = True
-            await queue.put(
-                ServerSentEvent(json.dumps(data, ensure_ascii=False, allow_nan=False), event=name)
-            )
+            text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+            await queue.put(ServerSentEvent(text, event=name if self._has_names else None))
 
         try:
             await self._work(tell)
         except ServiceError as error:
             if not has_begun:
                 raise
-            await tell("error", error.as_dict())
+            await tell("error", self._shape(error)[1])
         except Exception:
             if not has_begun:
                 raise
             logger.exception("A streamed answer failed")
-            await tell("error", InternalError().as_dict())
+            await tell("error", self._shape(InternalError())[1])
         await queue.put(None)
 
 

@@ -45,7 +45,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         """
         model, options = form.model_size or settings.default_model, form.options()
         await check_model(decoder, model, options)
-        file, deadline = await _real_file(form.file), request.state.deadline
+        file, deadline = await real_file(form.file), request.state.deadline
         if form.stream:
 
             async def work(tell: Tell) -> None:
@@ -75,7 +75,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         await check_model(decoder, model)
         found = await unless_client_leaves(
             request.receive,
-            transcriber.detect_language(await _real_file(form.file), model, request.state.deadline),
+            transcriber.detect_language(await real_file(form.file), model, request.state.deadline),
         )
         ranked = sorted(found.probabilities.items(), key=lambda item: item[1], reverse=True)
         return DetectionBody(
@@ -88,7 +88,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
     return router
 
 
-async def _real_file(upload: UploadFile) -> BinaryIO:
+async def real_file(upload: UploadFile) -> BinaryIO:
     """The upload with a descriptor that ffmpeg can seek in; small ones are in memory until here."""
     if not upload.filename and not upload.size:
         raise missing_file()  # what a browser sends when no file was chosen

@@ -248,7 +248,7 @@ class StreamSession:
     # --- decoding
 
     async def _decode_loop(self) -> None:
-        retry = _Retry(self._settings.stream_retry_timeout)
+        retry = Retry(self._settings.stream_retry_timeout)
         while True:
             job = self._plan.next_job()
             if job is None and self._plan.is_done:
@@ -332,7 +332,7 @@ class StreamSession:
         self._has_news.set()
 
 
-class _Retry:
+class Retry:
     """Waits longer and longer between tries, and gives up after a while."""
 
     def __init__(self, limit: float) -> None:

@@ -1,0 +1,224 @@
+"""/v1/listen as the official client speaks it."""
+
+import hashlib
+from contextlib import contextmanager
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from deepgram.listen.v1.types import ListenV1Metadata, ListenV1Results
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.api.fakes import say
+from tests.speech import speech
+
+RAW = {"model": "whisper", "encoding": "linear16", "sample_rate": 16_000}
+QUIET = b"\0\0" * 16_000
+
+
+def spoken(name="en_eight") -> bytes:
+    return (speech(name).clip(-1, 1) * 32767).astype("<i2").tobytes()
+
+
+class Talk:
+    def __init__(self, socket):
+        self.socket = socket
+
+    def hear(self, pcm, step=6400):
+        for start in range(0, len(pcm), step):
+            self.socket.send_media(pcm[start : start + step])
+
+    def rest(self):
+        """Everything up to the close, after which there is nothing."""
+        messages = []
+        try:
+            while True:
+                messages.append(self.socket.recv())
+        except ConnectionClosed as closed:
+            self.closed = closed
+        return messages
+
+    def close(self):
+        self.socket.send_close_stream()
+        return self.rest()
+
+    def until(self, wanted):
+        messages = [self.socket.recv()]
+        while not wanted(messages[-1]):
+            messages.append(self.socket.recv())
+        return messages
+
+
+@pytest.fixture
+def talk(connect, decoder):
+    decoder.answer = lambda job: say(job, " Eight!")
+
+    @contextmanager
+    def open_request(settings=None, **query):
+        with connect(**settings or {}).connect(**{**RAW, **query}) as socket:
+            yield Talk(socket)
+
+    return open_request
+
+
+def results(messages):
+    return [message for message in messages if message.type == "Results"]
+
+
+def text(messages):
+    finals = [message for message in results(messages) if message.is_final]
+    return " ".join(filter(None, (m.channel.alternatives[0].transcript for m in finals)))
+
+
+def test_speech_becomes_results_and_a_close_ends_with_metadata(talk):
+    pcm = spoken() + QUIET
+    with talk() as it:
+        it.hear(pcm)
+        messages = it.close()
+    *told, metadata = messages
+    assert text(told) == "Eight!"
+    assert all(ListenV1Results.model_validate(message.dict()) for message in told)
+    assert ListenV1Metadata.model_validate(metadata.dict())
+    assert metadata.duration == pytest.approx(len(pcm) / 32_000, abs=0.01)
+    assert metadata.sha256 == hashlib.sha256(pcm).hexdigest()
+    assert {message.metadata.request_id for message in told} == {metadata.request_id}
+    assert it.closed.rcvd.code == 1000
+
+
+def test_words_have_times_and_confidences(talk):
+    with talk() as it:
+        it.hear(spoken() + QUIET)
+        (word,) = next(m for m in it.close() if m.type == "Results").channel.alternatives[0].words
+    assert (word.word, word.punctuated_word, word.confidence) == ("eight", "Eight!", 0.9)
+    assert 0 <= word.start < word.end
+
+
+def test_a_pause_is_an_endpoint(talk):
+    with talk() as it:
+        it.hear(spoken() + QUIET + QUIET)
+        told = it.until(lambda m: m.type == "Results" and m.speech_final)
+    assert text(told) == "Eight!"
+
+
+def test_endpointing_can_be_turned_off(talk):
+    with talk(endpointing="false") as it:
+        it.hear(spoken() + QUIET + QUIET)
+        assert not any(message.speech_final for message in results(it.close()))
+
+
+def test_interim_results_come_only_when_asked_for(talk):
+    for asked in (False, True):
+        with talk(interim_results=asked) as it:
+            it.hear(spoken("en_four_seven_nine"))
+            told = results(it.close())
+        assert any(not message.is_final for message in told) is asked
+
+
+def test_final_results_do_not_overlap(talk):
+    with talk() as it:
+        it.hear((spoken("en_four_seven_nine") + QUIET) * 2)
+        finals = [message for message in results(it.close()) if message.is_final]
+    assert len(finals) > 1
+    assert all(a.start + a.duration <= b.start + 0.001 for a, b in pairwise(finals))
+
+
+def test_a_finalize_is_answered_and_the_stream_goes_on(talk):
+    with talk() as it:
+        for _ in range(2):
+            it.hear(spoken())
+            it.socket.send_finalize()
+            told = it.until(lambda m: m.type == "Results" and m.from_finalize)
+            assert text(told) == "Eight!"
+            assert sum(message.from_finalize for message in told) == 1
+        assert it.close()[-1].type == "Metadata"
+
+
+def test_a_finalize_of_nothing_is_answered_too(talk):
+    with talk() as it:
+        it.hear(QUIET)
+        it.socket.send_finalize()
+        (message,) = it.until(lambda m: m.type == "Results")
+    assert message.from_finalize
+    assert message.channel.alternatives[0].words == []
+
+
+def test_events_of_speech_come_when_asked_for(talk):
+    with talk(vad_events=True, interim_results=True, utterance_end_ms=1000) as it:
+        it.hear(spoken() + QUIET)
+        told = it.until(lambda m: m.type == "Results" and m.speech_final)
+        it.hear(QUIET + QUIET)
+        told += it.until(lambda m: m.type == "UtteranceEnd")
+    kinds = [message.type for message in told]
+    assert kinds[0] == "SpeechStarted"
+    assert kinds.count("UtteranceEnd") == 1
+    last = told[-2].channel.alternatives[0].words[-1]
+    assert told[-1].last_word_end == last.end
+
+
+def test_channels_are_heard_apart(talk, decoder):
+    left, right = (
+        np.frombuffer(spoken(), np.int16),
+        np.frombuffer(spoken("es_cinco_ocho"), np.int16),
+    )
+    n = max(len(left), len(right))
+    both = np.zeros((n, 2), np.int16)
+    both[: len(left), 0], both[: len(right), 1] = left, right
+    with talk(channels=2, multichannel=True) as it:
+        it.hear(both.tobytes() + QUIET * 2, step=6401)
+        messages = it.close()
+    assert {tuple(message.channel_index) for message in results(messages)} == {(0, 2), (1, 2)}
+    assert messages[-1].channels == 2
+
+
+def test_a_keepalive_says_nothing_and_silence_on_the_socket_ends_it(talk):
+    with talk({"stream_idle_timeout": 0.3}) as it:
+        it.socket.send_keep_alive()
+        assert it.rest() == []
+    assert (it.closed.rcvd.code, it.closed.rcvd.reason) == (1011, "NET-0001")
+
+
+def test_the_query_reaches_the_decoder(talk, decoder):
+    with talk(model="whisper-small", language="de") as it:
+        it.hear(spoken())
+        it.close()
+    assert set(decoder.models_asked) == {"small"}
+    options = decoder.jobs[-1].options
+    assert (options.language, options.timestamps) == ("de", "word")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"diarize": True},
+        {"keyterm": "Ray"},
+        {"numerals": True},
+        {"callback": "https://example.com"},
+        {"encoding": "opus"},
+        {"model": "nova-3"},
+        {"language": "klingon"},
+        {"sample_rate": 4000},
+        {"endpointing": 10},
+        {"utterance_end_ms": 1000},
+        {"punctuate": "false"},
+    ],
+    ids=lambda query: next(iter(query)),
+)
+def test_what_cannot_be_honoured_is_denied_by_name(talk, query):
+    with pytest.raises(InvalidStatus) as refused, talk(**query):
+        pass
+    denial = refused.value.response
+    assert denial.status_code == 400
+    assert denial.headers["dg-request-id"]
+    assert next(iter(query)) in denial.headers["dg-error"]
+
+
+def test_a_parameter_that_asks_for_nothing_is_no_reason_to_refuse(talk):
+    with talk(diarize=False, numerals=False, smart_format=True) as it:
+        assert it.close()[-1].type == "Metadata"
+
+
+def test_a_message_that_is_none_closes(talk):
+    with talk() as it:
+        it.socket._send("{}")
+        assert it.rest() == []
+    assert it.closed.rcvd.code == 1007

@@ -1,0 +1,135 @@
+"""docs/compatibility.md says of every parameter, field and event what the service does with it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+from openai.types.audio import (
+    Transcription,
+    TranscriptionStreamEvent,
+    TranscriptionVerbose,
+    transcription_create_params,
+    translation_create_params,
+)
+from openai.types.realtime import (
+    AudioTranscription,
+    RealtimeServerEvent,
+    RealtimeTranscriptionSessionAudio,
+    RealtimeTranscriptionSessionAudioInput,
+    RealtimeTranscriptionSessionCreateRequest,
+    client_secret_create_params,
+)
+from openai.types.realtime.realtime_transcription_session_audio_input_turn_detection import (
+    ServerVad,
+)
+
+from tests.api.openai.test_transcriptions import FILE
+from whisper_service.api.openai import transcription_session as ours
+from whisper_service.api.openai.commands import NAMES as COMMANDS
+from whisper_service.api.openai.forms import REFUSED, TranscriptionForm, TranslationForm
+from whisper_service.api.openai.schemas import VerboseTranscriptionBody
+from whisper_service.api.openai.secrets import ClientSecretRequest
+
+PAGE = (Path(__file__).parents[3] / "docs" / "compatibility.md").read_text()
+TRANSCRIPTION = get_type_hints(transcription_create_params.TranscriptionCreateParamsStreaming)
+TRANSLATION = get_type_hints(translation_create_params.TranslationCreateParams)
+
+
+def rows(heading: str) -> dict[str, str]:
+    """The tables below a heading: first column to second."""
+    section = PAGE.split(f"\n### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
+    return dict(re.findall(r"^\| `([^`]+)` \| ([a-z ]+) \|", section, re.M))
+
+
+def with_status(table: dict[str, str], *statuses: str) -> set[str]:
+    return {name for name, status in table.items() if status in statuses}
+
+
+@pytest.mark.parametrize(
+    ("heading", "parameters", "form", "refused"),
+    [
+        ("POST /v1/audio/transcriptions", TRANSCRIPTION, TranscriptionForm, set(REFUSED)),
+        ("POST /v1/audio/translations", TRANSLATION, TranslationForm, set()),
+    ],
+)
+def test_every_parameter_of_the_official_client_has_its_row(heading, parameters, form, refused):
+    table = rows(heading)
+    assert set(table) == set(parameters)
+    assert with_status(table, "honoured", "different") == set(form.model_fields)
+    assert with_status(table, "refused") == refused
+
+
+def fields(*models: type) -> Iterator[str]:
+    for model in models:
+        yield from model.model_fields
+
+
+def test_every_field_and_event_of_the_official_client_has_its_row():
+    table = rows("Answers")
+    events = {
+        get_args(kind.model_fields["type"].annotation)[0]
+        for kind in get_args(get_args(TranscriptionStreamEvent)[0])
+    }
+    assert set(table) == {*fields(Transcription, TranscriptionVerbose), "task"} | events
+    sent = {name for name in with_status(table, "honoured") if name not in events}
+    assert sent == set(VerboseTranscriptionBody.model_fields)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(with_status(rows("POST /v1/audio/transcriptions"), "refused"))
+)
+def test_what_the_page_calls_refused_is_refused(make_client, name):
+    form = {"model": "base", f"{name}[]": "x"}
+    answer = make_client().post("/v1/audio/transcriptions", files={"file": FILE}, data=form)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == name
+
+
+# --- Realtime
+
+OURS = (
+    ours.TranscriptionSession,
+    ours.SessionAudio,
+    ours.AudioInput,
+    ours.Transcription,
+    ours.ServerVad,
+)
+
+
+def test_every_field_of_a_session_has_its_row():
+    table = rows("Session")
+    official = fields(
+        RealtimeTranscriptionSessionCreateRequest,
+        RealtimeTranscriptionSessionAudio,
+        RealtimeTranscriptionSessionAudioInput,
+        AudioTranscription,
+        ServerVad,
+    )
+    assert set(table) == set(official)
+    assert with_status(table, "honoured", "different") == set(fields(*OURS))
+    refused = {name for model in OURS for name in model.refused}
+    assert with_status(table, "refused") == refused
+
+
+def test_every_server_event_that_can_matter_has_its_row():
+    table = rows("Server events")
+    ends = "session.", "input_audio_buffer.", "conversation.item.", "error"
+    official = {
+        name
+        for kind in get_args(get_args(RealtimeServerEvent)[0])
+        for name in get_args(kind.model_fields["type"].annotation)
+        if name.startswith(ends)
+    }
+    assert set(table) == official
+
+
+def test_every_client_event_that_is_taken_has_its_row():
+    assert set(rows("Client events")) == set(COMMANDS)
+
+
+def test_every_field_of_a_client_secret_has_its_row():
+    table = rows("POST /v1/realtime/client_secrets")
+    official = get_type_hints(client_secret_create_params.ClientSecretCreateParams)
+    assert set(table) == set(official) == set(ClientSecretRequest.model_fields)

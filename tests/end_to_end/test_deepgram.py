@@ -1,0 +1,41 @@
+"""The official Deepgram client on the running service: only its address was changed."""
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from deepgram import DeepgramClient
+from deepgram.environment import DeepgramClientEnvironment
+
+from tests.end_to_end.service import Service
+from tests.end_to_end.spoken import pcm, spoken_words
+
+with warnings.catch_warnings():  # it asks websockets for names of its old days, once
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import deepgram.listen.v1.client  # noqa: F401
+
+pytestmark = pytest.mark.ray
+
+
+def listen(service: Service, name: str) -> list[str]:
+    places = {"base": service.http, "production": service.ws}
+    places |= {"agent": service.ws, "agent_rest": service.http}
+    environment = DeepgramClientEnvironment(**places)
+    client = DeepgramClient(api_key="any", environment=environment)
+    heard: list[str] = []
+    asked = {"model": "whisper", "encoding": "linear16", "sample_rate": 16_000}
+    with client.listen.v1.connect(**asked) as socket:
+        audio = pcm(name)
+        for start in range(0, len(audio), 6400):
+            socket.send_media(audio[start : start + 6400])
+        socket.send_close_stream()
+        while (message := socket.recv()).type != "Metadata":
+            if message.type == "Results" and message.is_final:
+                heard += [word.word for word in message.channel.alternatives[0].words]
+    return heard
+
+
+def test_five_requests_at_once_have_the_words_of_the_recording(service: Service) -> None:
+    with ThreadPoolExecutor(5) as threads:
+        heard = list(threads.map(lambda _: listen(service, "english"), range(5)))
+    assert heard == [spoken_words("english")] * 5

@@ -1,0 +1,92 @@
+"""The official OpenAI client on the running service: only its base URL was changed."""
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import openai
+import pytest
+import soxr
+
+from tests.end_to_end.service import Service
+from tests.end_to_end.spoken import path, pcm, spoken_words
+from tests.end_to_end.stream_client import words
+
+pytestmark = pytest.mark.ray
+
+MANUAL: Any = {"type": "transcription", "audio": {"input": {"turn_detection": None}}}
+
+
+def pcm_24k(name: str) -> bytes:
+    """A recording as the Realtime API takes it."""
+    samples = np.frombuffer(pcm(name), np.int16)
+    return bytes(soxr.resample(samples, 16_000, 24_000).astype("<i2").tobytes())
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{service.http}/v1", api_key="any", max_retries=0) as client:
+        yield client
+
+
+def test_the_words_are_those_of_transcribe(client: openai.OpenAI, service: Service) -> None:
+    answer = client.audio.transcriptions.create(file=path("english"), model="whisper-1")
+    with path("english").open("rb") as file:
+        ours = httpx.post(f"{service.http}/transcribe", files={"file": file}, timeout=60).json()
+    assert answer.text == ours["text"]
+    assert words(answer.text) == spoken_words("english")
+
+
+def test_a_stream_adds_up_to_its_words(client: openai.OpenAI) -> None:
+    events = client.audio.transcriptions.create(
+        file=path("english"), model="demo", language="en", stream=True
+    )
+    *deltas, done = events
+    assert words("".join(event.delta for event in deltas)) == spoken_words("english")
+    assert done.text == "".join(event.delta for event in deltas)
+
+
+def test_words_have_times(client: openai.OpenAI) -> None:
+    answer = client.audio.transcriptions.create(
+        file=path("english"),
+        model="demo",
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+    )
+    assert [word.word.strip(".,").lower() for word in answer.words] == spoken_words("english")
+    assert all(0 <= word.start <= word.end <= answer.duration for word in answer.words)
+
+
+def test_models_are_listed_and_errors_are_typed(client: openai.OpenAI) -> None:
+    assert {"whisper-1", "demo"} <= {model.id for model in client.models.list()}
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.audio.transcriptions.create(file=path("english"), model="gpt-4o-transcribe")
+    assert refused.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError):
+        client.audio.transcriptions.create(file=("a.wav", b"no audio"), model="demo")
+
+
+async def test_ten_realtime_turns_at_once_have_the_words_of_the_recording(service: Service) -> None:
+    def part(pcm: bytes) -> str:
+        return base64.b64encode(pcm).decode()
+
+    async def turn() -> list[str]:
+        async with (
+            openai.AsyncOpenAI(base_url=f"{service.http}/v1", api_key="any") as client,
+            client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
+        ):
+            await connection.session.update(session=MANUAL)
+            audio = pcm_24k("english")
+            for start in range(0, len(audio), 9600):
+                await connection.input_audio_buffer.append(audio=part(audio[start : start + 9600]))
+            await connection.input_audio_buffer.commit()
+            async for event in connection:
+                assert event.type != "error", event
+                if event.type == "conversation.item.input_audio_transcription.completed":
+                    return words(event.transcript)
+        return []
+
+    assert await asyncio.gather(*(turn() for _ in range(10))) == [spoken_words("english")] * 10

@@ -1,0 +1,1 @@
+"""Deepgram's live protocol, spoken over the same plans as /stream."""

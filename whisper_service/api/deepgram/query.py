@@ -1,0 +1,124 @@
+"""The address of a Deepgram live request: what is understood, and what is refused by name."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from whisper_service.api.errors import explain
+from whisper_service.api.messages import MAX_CHANNELS
+from whisper_service.api.refusals import refuse
+from whisper_service.api.schemas import Input, Language
+from whisper_service.types import DecodeOptions, Encoding, PcmFormat, StreamConfig
+
+REFUSED = {
+    "callback": "results come over the socket alone",
+    "callback_method": "results come over the socket alone",
+    "detect_entities": "the model finds no entities",
+    "diarize": "speakers are not told apart here",
+    "diarize_model": "speakers are not told apart here",
+    "dictation": "the model writes punctuation as it hears it",
+    "extra": "nothing is stored with a request",
+    "keyterm": "the model takes no list of words",
+    "keywords": "the model takes no list of words",
+    "language_hint": "the model takes one language or detects it; give `language`",
+    "numerals": "the model chooses how it writes numbers",
+    "profanity_filter": "words are told as they were heard",
+    "redact": "words are told as they were heard",
+    "replace": "words are told as they were heard",
+    "search": "words are told as they were heard",
+    "tag": "nothing is stored with a request",
+    "version": "a model has one version",
+}
+"""Parameters of the official client that cannot be honoured, and why."""
+
+_ENCODINGS = {
+    "linear16": Encoding.PCM_S16LE,
+    "mulaw": Encoding.MULAW,
+    "alaw": Encoding.ALAW,
+}
+DEFAULT_ENDPOINTING_MS = 600
+"""As /stream. Deepgram's own 10 ms would cut Whisper's windows inside of words."""
+NO_ENDPOINTING = 10.0
+"""Seconds of pause that end a stretch of speech where no endpoint is asked for: the most a stream
+may be set to."""
+
+
+def _endpointing(value: object) -> object:
+    """Milliseconds; None for `false`."""
+    if value == "false":
+        return None
+    return DEFAULT_ENDPOINTING_MS if value == "true" else value
+
+
+class ListenQuery(Input):
+    """Every parameter that is understood."""
+
+    refused: ClassVar[dict[str, str]] = REFUSED
+
+    model: str | None = Field(None, max_length=200)
+    language: Language = None
+    encoding: Literal["linear16", "mulaw", "alaw"]
+    sample_rate: int = Field(ge=8000, le=48_000)
+    channels: int = Field(1, ge=1, le=MAX_CHANNELS)
+    multichannel: bool = False
+    interim_results: bool = False
+    endpointing: Annotated[int | None, BeforeValidator(_endpointing)] = Field(
+        DEFAULT_ENDPOINTING_MS, ge=100, le=10_000
+    )
+    utterance_end_ms: int | None = Field(None, ge=1000, le=5000)
+    vad_events: bool = False
+    punctuate: Literal["true"] = "true"
+    smart_format: bool = True
+    mip_opt_out: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, data: Any) -> Any:
+        return refuse(data, REFUSED)
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> "ListenQuery":
+        if self.utterance_end_ms is not None and not self.interim_results:
+            raise PydanticCustomError(
+                "bad_pair",
+                "`utterance_end_ms` needs `interim_results` to be true.",
+                {"param": "utterance_end_ms", "allowed": "interim_results=true"},
+            )
+        return self
+
+    @property
+    def n_streams(self) -> int:
+        """Channels that are heard apart."""
+        return self.channels if self.multichannel else 1
+
+    def stream_config(self, default_model: str) -> StreamConfig:
+        """How each of them is heard."""
+        pause_ms = self.endpointing or self.utterance_end_ms
+        return StreamConfig(
+            model_size=_model(self.model, default_model),
+            pcm=PcmFormat(
+                _ENCODINGS[self.encoding],
+                self.sample_rate,
+                1 if self.multichannel else self.channels,
+            ),
+            decode=DecodeOptions(language=self.language, timestamps="word"),
+            partial_interval=1.0 if self.interim_results else 0.0,
+            endpoint_silence=pause_ms / 1000 if pause_ms else NO_ENDPOINTING,
+        )
+
+
+def parse_query(fields: dict[str, str]) -> ListenQuery:
+    """The parameters of an address; raises `InvalidParameter`."""
+    try:
+        return ListenQuery.model_validate(fields)
+    except ValidationError as error:
+        raise explain([dict(failure) for failure in error.errors(include_url=False)]) from None
+
+
+def _model(name: str | None, default_model: str) -> str:
+    """Deepgram's `whisper` and `whisper-small`, and this service's own names."""
+    if name in (None, "", "whisper"):
+        return default_model
+    assert name is not None
+    return name.removeprefix("whisper-")

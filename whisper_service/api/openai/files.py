@@ -1,0 +1,103 @@
+"""POST /v1/audio/transcriptions and /v1/audio/translations."""
+
+from typing import Annotated, BinaryIO
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
+
+from whisper_service.api.catalog import check_model
+from whisper_service.api.decoder import Decoder
+from whisper_service.api.docs import FILE_ERRORS, errors
+from whisper_service.api.events import EventsResponse, Tell
+from whisper_service.api.files import MULTIPART, real_file
+from whisper_service.api.openai.answers import Deltas, render, token_usage
+from whisper_service.api.openai.errors import error_answer
+from whisper_service.api.openai.forms import SpeechForm, TranscriptionForm, TranslationForm
+from whisper_service.api.openai.schemas import (
+    OTHER_ERRORS,
+    STREAMED_EXAMPLES,
+    TRANSCRIPTION_EXAMPLES,
+    OpenAIErrorBody,
+)
+from whisper_service.api.tasks import unless_client_leaves
+from whisper_service.api.transcription import Progress, Transcriber
+from whisper_service.settings import Settings
+
+_ERRORS = errors(*FILE_ERRORS, shape=error_answer, model=OpenAIErrorBody) | OTHER_ERRORS
+
+
+def openai_files_router(
+    settings: Settings, decoder: Decoder, transcriber: Transcriber
+) -> APIRouter:
+    """The routes of OpenAI's audio API that take a file."""
+    router = APIRouter(prefix="/v1/audio", tags=["OpenAI"])
+    speech = _Speech(settings, decoder, transcriber)
+
+    @router.post(
+        "/transcriptions",
+        summary="Transcribe a file, as OpenAI's API does",
+        response_class=Response,
+        responses={200: STREAMED_EXAMPLES, **_ERRORS},
+    )
+    async def transcriptions(
+        form: Annotated[TranscriptionForm, Form(media_type=MULTIPART)], request: Request
+    ) -> Response:
+        """Turn speech in an audio or video file into text in its own language.
+
+        Parameters of OpenAI's API that are not listed here cannot be honoured, and are refused.
+        """
+        return await speech.answer(form, request, is_streamed=form.stream)
+
+    @router.post(
+        "/translations",
+        summary="Translate a file into English, as OpenAI's API does",
+        response_class=Response,
+        responses={200: TRANSCRIPTION_EXAMPLES, **_ERRORS},
+    )
+    async def translations(
+        form: Annotated[TranslationForm, Form(media_type=MULTIPART)], request: Request
+    ) -> Response:
+        """Turn speech in any language into English text."""
+        return await speech.answer(form, request, is_streamed=False)
+
+    return router
+
+
+class _Speech:
+    """Answers a form: whole, or as it is decoded."""
+
+    def __init__(self, settings: Settings, decoder: Decoder, transcriber: Transcriber) -> None:
+        self._settings = settings
+        self._decoder = decoder
+        self._transcriber = transcriber
+
+    async def answer(self, form: SpeechForm, request: Request, *, is_streamed: bool) -> Response:
+        model, options = form.chosen_model(self._settings.default_model), form.options()
+        await check_model(self._decoder, model, options)
+        file, deadline = await real_file(form.file), request.state.deadline
+        if is_streamed:
+            return self._events(file, model, form, deadline)
+        work = self._transcriber.transcribe(file, model, options, deadline)
+        transcript = await unless_client_leaves(request.receive, work)
+        body, media_type = render(transcript, form.response_format)
+        return Response(body, media_type=media_type)
+
+    def _events(
+        self, file: BinaryIO, model: str, form: SpeechForm, deadline: float
+    ) -> EventsResponse:
+        async def work(tell: Tell) -> None:
+            deltas = Deltas()
+
+            async def report(progress: Progress) -> None:
+                if delta := deltas.next(progress.segments):
+                    kind = "transcript.text.delta"
+                    await tell(kind, {"type": kind, "delta": delta})
+
+            transcript = await self._transcriber.transcribe(
+                file, model, form.options(), deadline, report
+            )
+            kind = "transcript.text.done"
+            usage = token_usage(transcript)
+            await tell(kind, {"type": kind, "text": transcript.text, "usage": usage})
+
+        return EventsResponse(work, shape=error_answer, has_names=False)

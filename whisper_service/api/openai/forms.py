@@ -1,0 +1,158 @@
+"""What OpenAI's clients send to /v1/audio: names, types and ranges, and what is refused by name.
+
+The names are those of openai-python's `TranscriptionCreateParams` and `TranslationCreateParams`.
+What this service cannot do is refused with the reason, so that nobody believes it was done.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from fastapi import UploadFile
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from whisper_service.api.refusals import refuse
+from whisper_service.api.schemas import Input, Language, Prompt
+from whisper_service.types import DecodeOptions, Task
+
+Granularity = Literal["word", "segment"]
+TextFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
+
+DEFAULT_MODEL_ALIAS = "whisper-1"
+"""What OpenAI calls its Whisper: here the service's default model."""
+
+_ONE_SPEAKER = "speakers are not told apart here"
+REFUSED = {
+    "languages": "the model takes one language or detects it; give `language`",
+    "keywords": "the model takes no list of words; put them into `prompt`",
+    "include": "log probabilities of tokens are not kept; `verbose_json` has `avg_logprob`",
+    "known_speaker_names": _ONE_SPEAKER,
+    "known_speaker_references": _ONE_SPEAKER,
+}
+"""Parameters of the official client that cannot be honoured, and why."""
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+class SpeechForm(Input):
+    """What both routes take."""
+
+    task: ClassVar[Task]
+    file: UploadFile = Field(
+        description="Audio or video in any container that ffmpeg reads: flac, mp3, mp4, m4a, ogg,"
+        " wav, webm."
+    )
+    model: str = Field(
+        description="One of GET /v1/models; `whisper-1` is the service's default model.",
+        examples=[DEFAULT_MODEL_ALIAS],
+        min_length=1,
+        max_length=200,
+    )
+    prompt: Prompt = None
+    response_format: TextFormat = Field(
+        "json", description="Form of the transcript.", examples=["verbose_json"]
+    )
+    temperature: float = Field(
+        0,
+        description="Sampling temperature. At 0 decoding is repeated with more, in steps of 0.2, as"
+        " long as its result looks wrong.",
+        examples=[0],
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold_lists(cls, data: Any) -> Any:
+        """Take `name[]`, and `name[0]` and `name[key]` as well, for `name`."""
+        if not isinstance(data, Mapping):
+            return data
+        folded: dict[Any, Any] = {}
+        for name, value in data.items():
+            base = name.split("[")[0] if isinstance(name, str) else name
+            if base != name and base in folded:
+                value = [*_listed(folded[base]), *_listed(value)]
+            folded[base] = value
+        return refuse(folded, REFUSED)
+
+    def options(self) -> DecodeOptions:
+        """What the form asks of a decode."""
+        default = DecodeOptions()
+        return DecodeOptions(
+            task=self.task,
+            language=self._language(),
+            prompt=self.prompt or None,
+            temperatures=(self.temperature,) if self.temperature else default.temperatures,
+            timestamps="word" if self._wants_words() else "segment",
+        )
+
+    def chosen_model(self, default_model: str) -> str:
+        """The model by the name the service knows it by."""
+        return default_model if self.model == DEFAULT_MODEL_ALIAS else self.model
+
+    def _language(self) -> str | None:
+        return None
+
+    def _wants_words(self) -> bool:
+        return False
+
+
+class TranslationForm(SpeechForm):
+    """The form of /v1/audio/translations."""
+
+    task = "translate"
+
+
+class TranscriptionForm(SpeechForm):
+    """The form of /v1/audio/transcriptions."""
+
+    task = "transcribe"
+    language: Language = None
+    timestamp_granularities: Annotated[list[Granularity], BeforeValidator(_as_list)] = Field(
+        ["segment"],
+        description="`word` times every word too; goes with `verbose_json`. Also as"
+        " `timestamp_granularities[]`.",
+        examples=[["word", "segment"]],
+        max_length=8,
+    )
+    chunking_strategy: Literal["auto"] | None = Field(
+        None,
+        description="Audio is always cut at silence, found without being told how; `auto` says so.",
+        examples=["auto"],
+    )
+    stream: bool = Field(
+        False,
+        description="Answer with server-sent events: `transcript.text.delta` for each segment as"
+        " soon as it is decoded, then `transcript.text.done`; goes with `json` and `text`.",
+        examples=[False],
+    )
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        if self._wants_words() and self.response_format != "verbose_json":
+            raise PydanticCustomError(
+                "bad_pair",
+                "`timestamp_granularities` has `word`, and only the `response_format`"
+                " `verbose_json` can carry words.",
+                {"param": "timestamp_granularities", "allowed": "verbose_json"},
+            )
+        if self.stream and self.response_format not in ("json", "text"):
+            raise PydanticCustomError(
+                "bad_pair",
+                "`stream` answers with events of text; allowed as `response_format` is json, text.",
+                {"param": "response_format", "allowed": ["json", "text"]},
+            )
+        return self
+
+    def _language(self) -> str | None:
+        return self.language
+
+    def _wants_words(self) -> bool:
+        return "word" in self.timestamp_granularities
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

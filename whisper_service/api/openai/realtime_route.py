@@ -1,0 +1,93 @@
+"""The handshake of WS /v1/realtime: who is let in, with which session, in which dialect."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from whisper_service.api.catalog import check_model
+from whisper_service.api.decoder import Decoder
+from whisper_service.api.errors import error_response
+from whisper_service.api.limits import Limit
+from whisper_service.api.openai.errors import error_answer
+from whisper_service.api.openai.realtime import RealtimeSession
+from whisper_service.api.openai.secrets import PREFIX, ClientSecrets
+from whisper_service.api.openai.transcription_session import TranscriptionSession
+from whisper_service.errors import InvalidParameter, Restarting, ServiceError
+from whisper_service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL = "realtime"
+"""What a browser asks for, and has to be answered; keys and dialects travel beside it."""
+_KEY_PROTOCOL = "openai-insecure-api-key."
+_FLAT = "realtime=v1"
+_FLAT_PROTOCOL = "openai-beta.realtime-v1"
+
+
+def realtime_router(
+    settings: Settings, decoder: Decoder, keys: ClientSecrets, draining: Callable[[], bool]
+) -> APIRouter:
+    """The socket's route. A refusal before the handshake is an HTTP answer."""
+    router = APIRouter()
+    sessions = Limit(settings.max_streams, "streams")
+
+    @router.websocket("/v1/realtime")
+    async def realtime(socket: WebSocket) -> None:
+        try:
+            if draining():
+                raise Restarting("This replica is going away; connect again.", retry_after=1)
+            with sessions.admit():
+                session = _session(socket, keys)
+                config = session.stream_config(settings.default_model)
+                await check_model(decoder, config.model_size, config.decode)
+                protocols = socket.scope["subprotocols"]
+                await socket.accept(PROTOCOL if PROTOCOL in protocols else None)
+                flat = _is_flat(socket)
+                serving = RealtimeSession(
+                    socket, decoder, session, settings, draining, is_flat=flat
+                )
+                await serving.run()
+        except WebSocketDisconnect as gone:
+            logger.info("A Realtime client left (%s)", gone.code)
+        except ServiceError as error:
+            await _deny(socket, error)
+
+    return router
+
+
+def _session(socket: WebSocket, keys: ClientSecrets) -> TranscriptionSession:
+    """The session that the address and the key ask for."""
+    intent = socket.query_params.get("intent", "transcription")
+    if intent != "transcription":
+        raise InvalidParameter(
+            f"`intent` is {intent[:100]!r}; allowed is transcription.", param="intent"
+        )
+    key = _key(socket)
+    session = keys.read(key, time.time()) if key.startswith(PREFIX) else TranscriptionSession()
+    model = socket.query_params.get("model")
+    patch = {"audio": {"input": {"transcription": {"model": model}}}} if model else {}
+    return session.updated(patch)
+
+
+def _key(socket: WebSocket) -> str:
+    """A browser cannot set headers: its key comes as a subprotocol."""
+    for protocol in socket.scope["subprotocols"]:
+        if protocol.startswith(_KEY_PROTOCOL):
+            return str(protocol.removeprefix(_KEY_PROTOCOL))
+    return socket.headers.get("authorization", "").removeprefix("Bearer ")
+
+
+def _is_flat(socket: WebSocket) -> bool:
+    named = socket.headers.get("openai-beta", "")
+    return _FLAT in named or _FLAT_PROTOCOL in socket.scope["subprotocols"]
+
+
+async def _deny(socket: WebSocket, error: ServiceError) -> None:
+    """Answer the handshake itself with a status, where the server can; with 403 where not."""
+    if "websocket.http.response" in socket.scope.get("extensions", {}):
+        await socket.send_denial_response(error_response(error, shape=error_answer))
+    else:
+        await socket.close(error.ws_close_code, error.code)

@@ -1,0 +1,99 @@
+"""POST /v1/realtime/client_secrets: short-lived keys for browsers, with a session inside.
+
+A secret is signed and timed, so that any replica can read it and none has to remember it. It is
+not a lock: the service has no accounts, and a connection without a secret is let in as well.
+"""
+
+import secrets
+import time
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from itsdangerous import BadData, URLSafeSerializer
+from pydantic import Field
+
+from whisper_service.api.catalog import check_model
+from whisper_service.api.decoder import Decoder
+from whisper_service.api.openai.schemas import OTHER_ERRORS
+from whisper_service.api.openai.transcription_session import TranscriptionSession
+from whisper_service.api.schemas import Input, Output
+from whisper_service.errors import InvalidRequest
+from whisper_service.settings import Settings
+
+PREFIX = "ek_"
+
+
+class InvalidSecret(InvalidRequest):
+    """A client secret that opens nothing."""
+
+    code, http_status = "invalid_client_secret", 401
+
+
+class ExpiresAfter(Input):
+    """How long a secret lives."""
+
+    anchor: Literal["created_at"] = Field("created_at", description="From when it is counted.")
+    seconds: int = Field(600, description="Its life in seconds.", examples=[600], ge=10, le=7200)
+
+
+class ClientSecretRequest(Input):
+    """What to make a secret for."""
+
+    expires_after: ExpiresAfter = Field(ExpiresAfter(), description="How long it lives.")
+    session: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The session it opens, as `session.update` takes it.",
+        examples=[{"type": "transcription"}],
+    )
+
+
+class ClientSecretBody(Output):
+    """A secret, to be given to a browser."""
+
+    value: str = Field(description="The secret.", examples=["ek_eyJ..."])
+    expires_at: int = Field(description="When it ends, in Unix seconds.", examples=[1_800_000_000])
+    session: dict[str, Any] = Field(description="The session it opens.")
+
+
+class ClientSecrets:
+    """Makes and reads secrets. Every replica needs the same key."""
+
+    def __init__(self, key: str) -> None:
+        self._serializer = URLSafeSerializer(key, salt="openai-client-secret")
+
+    def make(self, session: TranscriptionSession, expires_at: int) -> str:
+        """A secret that opens `session` until `expires_at`."""
+        fields = {"session": session.model_dump(), "expires_at": expires_at}
+        return PREFIX + str(self._serializer.dumps(fields))
+
+    def read(self, secret: str, now: float) -> TranscriptionSession:
+        """The session of a secret; raises `InvalidSecret`."""
+        try:
+            fields = self._serializer.loads(secret.removeprefix(PREFIX))
+            if fields["expires_at"] > now:
+                return TranscriptionSession().updated(fields["session"])
+        except (BadData, TypeError, KeyError):
+            pass
+        raise InvalidSecret("The client secret was not made by this service, or is too old.")
+
+
+def client_secrets_router(settings: Settings, decoder: Decoder, keys: ClientSecrets) -> APIRouter:
+    """The route that makes secrets."""
+    router = APIRouter(prefix="/v1/realtime", tags=["OpenAI"])
+
+    @router.post(
+        "/client_secrets",
+        summary="Make a short-lived key for a browser, as OpenAI's API does",
+        responses=OTHER_ERRORS,
+    )
+    async def client_secrets(request: ClientSecretRequest) -> ClientSecretBody:
+        """The key opens a Realtime transcription session with the configuration given here."""
+        session = TranscriptionSession().updated(request.session)
+        config = session.stream_config(settings.default_model)
+        await check_model(decoder, config.model_size, config.decode)
+        expires_at = int(time.time()) + request.expires_after.seconds
+        shown = session.shown(f"sess_{secrets.token_hex(10)}", is_flat=False)
+        value = keys.make(session, expires_at)
+        return ClientSecretBody(value=value, expires_at=expires_at, session=shown)
+
+    return router

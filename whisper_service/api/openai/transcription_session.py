@@ -1,0 +1,204 @@
+"""A Realtime transcription session's configuration, in the current nested shape and the older flat
+one, and the `StreamConfig` it stands for.
+
+Shapes: openai-python's `types.realtime.RealtimeTranscriptionSession*` and, for the flat one,
+`types.beta.realtime.TranscriptionSession*`. An update changes the fields it names; null clears.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from whisper_service.api.errors import explain
+from whisper_service.api.openai.forms import DEFAULT_MODEL_ALIAS
+from whisper_service.api.refusals import refuse
+from whisper_service.api.schemas import Input, Language, Prompt
+from whisper_service.errors import InvalidParameter, ServiceError
+from whisper_service.types import DecodeOptions, Encoding, PcmFormat, StreamConfig
+
+PCM_RATE = 24_000
+TELEPHONE_RATE = 8_000
+"""G.711's only rate."""
+
+_ENCODINGS = {
+    "audio/pcm": Encoding.PCM_S16LE,
+    "audio/pcmu": Encoding.MULAW,
+    "audio/pcma": Encoding.ALAW,
+}
+_FLAT_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
+_FLAT_NAMES = {
+    "input_audio_transcription": "transcription",
+    "input_audio_noise_reduction": "noise_reduction",
+    "turn_detection": "turn_detection",
+}
+
+
+class _Part(Input):
+    """A part of a session; what it cannot honour is refused with the reason."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    refused: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, data: Any) -> Any:
+        return refuse(data, cls.refused) if isinstance(data, Mapping) else data
+
+
+class AudioFormat(_Part):
+    """How audio is sent."""
+
+    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
+    rate: int | None = None
+
+    @model_validator(mode="after")
+    def _check_rate(self) -> Self:
+        if self.rate not in (None, self.sample_rate):
+            raise ValueError(f"{self.sample_rate} for {self.type}")
+        return self
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second."""
+        return PCM_RATE if self.type == "audio/pcm" else TELEPHONE_RATE
+
+
+class Transcription(_Part):
+    """What to make of the audio."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        "languages": "the model takes one language or detects it; give `language`",
+        "keywords": "the model takes no list of words; put them into `prompt`",
+        "delay": "text is told as soon as it is final",
+    }
+    model: str = Field(DEFAULT_MODEL_ALIAS, min_length=1, max_length=200)
+    language: Language = None
+    prompt: Prompt = None
+
+
+class ServerVad(_Part):
+    """Turns end at a pause. Values that are not ours to choose have to be those we work with."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        "idle_timeout_ms": "nothing is said to a caller who is silent",
+        "create_response": "the service answers with transcripts only",
+        "interrupt_response": "the service answers with transcripts only",
+    }
+    type: Literal["server_vad"]
+    threshold: float = Field(0.5, ge=0.5, le=0.5)
+    prefix_padding_ms: int = Field(300, ge=300, le=300)
+    silence_duration_ms: int = Field(500, ge=100, le=10_000)
+
+
+class AudioInput(_Part):
+    """Everything about the audio that comes in."""
+
+    refused: ClassVar[Mapping[str, str]] = {"noise_reduction": "the audio is heard as it comes"}
+    format: AudioFormat = AudioFormat(type="audio/pcm", rate=PCM_RATE)
+    transcription: Transcription = Transcription()
+    turn_detection: ServerVad | None = ServerVad(type="server_vad")
+
+
+class SessionAudio(_Part):
+    """The audio's two directions, of which there is one."""
+
+    input: AudioInput = AudioInput()
+
+
+class TranscriptionSession(_Part):
+    """A session as a client may set it."""
+
+    refused: ClassVar[Mapping[str, str]] = {"include": "log probabilities of tokens are not kept"}
+    type: Literal["transcription"] = "transcription"
+    audio: SessionAudio = SessionAudio()
+
+    @property
+    def is_manual(self) -> bool:
+        """The client says where turns end."""
+        return self.audio.input.turn_detection is None
+
+    def updated(self, patch: Mapping[str, Any]) -> "TranscriptionSession":
+        """This session with the fields that `patch` names, in either shape, changed.
+
+        Raises `InvalidParameter` with the path of the field.
+        """
+        changed = _merged(self.model_dump(), nested(patch))
+        try:
+            return TranscriptionSession.model_validate(changed)
+        except ValidationError as error:
+            raise _explain(error) from None
+
+    def stream_config(self, default_model: str) -> StreamConfig:
+        """The stream that hears what this session is sent. No partials: a delta is final."""
+        heard = self.audio.input
+        model, turns = heard.transcription.model, heard.turn_detection
+        silence_ms = (turns or ServerVad(type="server_vad")).silence_duration_ms
+        return StreamConfig(
+            model_size=default_model if model == DEFAULT_MODEL_ALIAS else model,
+            pcm=PcmFormat(_ENCODINGS[heard.format.type], heard.format.sample_rate),
+            decode=DecodeOptions(
+                language=heard.transcription.language, prompt=heard.transcription.prompt or None
+            ),
+            partial_interval=0,
+            endpoint_silence=silence_ms / 1000,
+        )
+
+    def shown(self, session_id: str, *, is_flat: bool) -> dict[str, Any]:
+        """The session as `session.created` and `session.updated` tell it."""
+        heard: dict[str, Any] = self.audio.input.model_dump() | {"noise_reduction": None}
+        heard["format"] = self.audio.input.format.model_dump(exclude_none=True)
+        named: dict[str, Any] = {"id": session_id, "object": "realtime.transcription_session"}
+        if not is_flat:
+            return named | {"type": self.type, "audio": {"input": heard}, "include": None}
+        flat = {name: heard[inner] for name, inner in _FLAT_NAMES.items()}
+        formats = {inner: name for name, inner in _FLAT_FORMATS.items()}
+        return named | {"input_audio_format": formats[heard["format"]["type"]]} | flat
+
+
+def is_flat(patch: Mapping[str, Any]) -> bool:
+    """Whether an update has the older shape."""
+    return "input_audio_format" in patch or not patch.keys().isdisjoint(_FLAT_NAMES)
+
+
+def nested(patch: Mapping[str, Any]) -> dict[str, Any]:
+    """An update of either shape in the current one; names it does not know stay where they are."""
+    if not is_flat(patch):
+        return dict(patch)
+    rest = {k: v for k, v in patch.items() if k not in _FLAT_NAMES and k != "input_audio_format"}
+    heard = {_FLAT_NAMES[name]: value for name, value in patch.items() if name in _FLAT_NAMES}
+    if "input_audio_format" in patch:
+        given = patch["input_audio_format"]
+        if given not in (*_FLAT_FORMATS, None):
+            raise InvalidParameter(
+                f"`input_audio_format` is {str(given)[:100]!r}; allowed are"
+                f" {', '.join(_FLAT_FORMATS)}.",
+                param="session.input_audio_format",
+            )
+        heard["format"] = {"type": _FLAT_FORMATS[given or "pcm16"]}
+    return rest | {"audio": {"input": heard}}
+
+
+def _merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with the leaves of `patch`; what changes its `type` is replaced whole."""
+    merged = dict(old)
+    for name, value in patch.items():
+        before = merged.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            is_other = "type" in value and value["type"] != before.get("type")
+            merged[name] = dict(value) if is_other else _merged(before, value)
+        elif value is None and name != "turn_detection":
+            merged.pop(name, None)  # cleared: its default
+        else:
+            merged[name] = value
+    return merged
+
+
+def _explain(error: ValidationError) -> ServiceError:
+    """The first complaint, with the path of the field as its `param`."""
+    failure: dict[str, Any] = dict(error.errors(include_url=False)[0])
+    explained = explain([failure])
+    path = [str(part) for part in failure["loc"]]
+    own = failure.get("ctx", {}).get("param")
+    explained.details["param"] = ".".join(["session", *path, *([own] if own else [])])
+    return explained

@@ -1,0 +1,24 @@
+"""Parameters of other APIs that cannot be honoured, and why: refused by name, not ignored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+_EMPTY: tuple[Any, ...] = (None, "", [], [""], False, "false")
+"""What a client sends that names a parameter without asking anything of it."""
+
+
+def refuse(fields: Mapping[Any, Any], reasons: Mapping[str, str]) -> dict[Any, Any]:
+    """The fields without those in `reasons`; raises for the first of them that asks for something.
+
+    To be called by a pydantic validator that runs before the fields are read.
+    """
+    for name, reason in reasons.items():
+        if fields.get(name) not in _EMPTY:
+            raise PydanticCustomError(
+                "refused",
+                "{message}",
+                {"message": f"`{name}` cannot be honoured: {reason}.", "param": name},
+            )
+    return {name: value for name, value in fields.items() if name not in reasons}
