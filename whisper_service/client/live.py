@@ -67,9 +67,9 @@ async def stream_live(
         recording = asyncio.create_task(_record(source, tape))
         conversing = asyncio.create_task(stream.run(listening.hear))
         try:
-            await asyncio.wait({recording, conversing}, return_when=asyncio.FIRST_EXCEPTION)
-            if recording.done() and not recording.cancelled():
-                recording.result()
+            await asyncio.wait({recording, conversing}, return_when=asyncio.FIRST_COMPLETED)
+            if recording.done():
+                recording.result()  # a source that failed ends it all
             await conversing
         finally:
             for task in (recording, conversing):
