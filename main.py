@@ -5,6 +5,7 @@ configured by the environment (`python -m main --help` lists it) or, under Serve
 """
 
 import argparse
+import logging
 import math
 import os
 import signal
@@ -126,6 +127,7 @@ def _run(settings: Settings) -> int:
             include_dashboard=settings.dashboard,
             dashboard_host=settings.dashboard_host,
             dashboard_port=settings.dashboard_port,
+            logging_level=logging.WARNING,  # what it says of itself is said below, once
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _interrupt_once)
@@ -141,6 +143,9 @@ def _run(settings: Settings) -> int:
         return _fail(f"The service could not start. {error}")
     finally:
         if ray.is_initialized():
+            # First the application, whose replicas tell their streams to resume elsewhere; then
+            # the proxies that carry what they say.
+            serve.delete(_APPLICATION)
             serve.shutdown()
             ray.shutdown()
     return 0
@@ -159,9 +164,11 @@ def _deploy(settings: Settings, port: int) -> str | None:
 
     from whisper_service.serving import deployments, logs
 
-    config = logs.logging_config(settings)
-    serve.start(http_options={"host": settings.host, "port": port}, logging_config=config)
+    machinery = logs.machinery_config(settings)
+    logging.getLogger("ray.serve").setLevel(machinery.log_level)
+    serve.start(http_options={"host": settings.host, "port": port}, logging_config=machinery)
     _say(deployments.loading_plan(settings))
+    config = logs.logging_config(settings)
     serve.run(app(settings), name=_APPLICATION, logging_config=config)
     problem = serve.get_deployment_handle("WhisperASR", _APPLICATION).check.remote().result()
     return f"The service runs, but is not ready. {problem}" if problem else None
@@ -172,8 +179,11 @@ def _num_cpus(settings: Settings) -> int:
 
     They only count; with fewer, a replica would wait for ever on a small machine.
     """
+    from whisper_service.serving.deployments import cpus_per_replica
+
+    per_replica = settings.asr_num_cpus or cpus_per_replica(settings, num_gpus=0)
     asked = (
-        settings.asr_max_replicas * settings.asr_num_cpus
+        settings.asr_max_replicas * per_replica
         + settings.service_max_replicas * settings.service_num_cpus
     )
     return max(os.cpu_count() or 1, math.ceil(asked))

@@ -1,5 +1,8 @@
 """What several folders of tests share, and the order in which they run."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.end_to_end.service import running_service
@@ -11,3 +14,18 @@ __all__ = ["running_service"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests last: playwright's event loop, once begun, lets no other begin."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+@pytest.fixture
+def no_child_left() -> Iterator[None]:
+    """Fails the test if it leaves a child process, zombies included."""
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("children are counted through /proc")
+    before = children()
+    yield
+    assert children() <= before
+
+
+def children() -> set[str]:
+    tasks = Path("/proc/self/task").iterdir()
+    return {pid for task in tasks for pid in (task / "children").read_text().split()}

@@ -22,7 +22,7 @@ BELOW = {
     "engine": {"types", "errors", "languages", "settings"},
     "api": {"types", "errors", "languages", "settings", "formats", "audio", "policy"},
     "serving": {"types", "errors", "languages", "settings", "engine", "api"},
-    "client": {"types", "errors"},
+    "client": {"types", "errors", "formats", "audio"},
     "main": {"types", "errors", "settings", "serving"},
 }
 """What a layer may import of the package. DESIGN: main, serving, then api and engine, then policy,

@@ -18,7 +18,11 @@ class Settings(BaseSettings):
     """Everything an operator can choose."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WHISPER_", extra="forbid", frozen=True, protected_namespaces=()
+        env_prefix="WHISPER_",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
     )
 
     # --- where it listens
@@ -67,8 +71,11 @@ class Settings(BaseSettings):
     asr_num_gpus: float | None = Field(
         None, ge=0, description="GPUs per WhisperASR replica; unset is 1 where Ray has one, else 0."
     )
-    asr_num_cpus: float = Field(
-        1, gt=0, description="CPU cores per WhisperASR replica, and torch's threads on a CPU."
+    asr_num_cpus: float | None = Field(
+        None,
+        gt=0,
+        description="CPU cores per WhisperASR replica, and torch's threads on a CPU; unset is 1"
+        " with a GPU, else all cores but one, shared by the replicas.",
     )
     asr_min_replicas: int = Field(1, ge=1, description="WhisperASR replicas kept running.")
     asr_max_replicas: int = Field(1, ge=1, description="WhisperASR replicas at the most.")
@@ -88,7 +95,7 @@ class Settings(BaseSettings):
     service_min_replicas: int = Field(1, ge=1, description="WhisperService replicas kept running.")
     service_max_replicas: int = Field(1, ge=1, description="WhisperService replicas at the most.")
     service_target_requests: float = Field(
-        50, gt=0, description="Requests and streams per replica that autoscaling aims at."
+        12, gt=0, description="Requests and streams per replica that autoscaling aims at."
     )
     service_max_requests: int = Field(
         1000,
@@ -125,20 +132,37 @@ class Settings(BaseSettings):
         " until its last audio is wanted, and more uploads than this wait for each other.",
     )
     decode_timeout: float = Field(
-        120, gt=0, description="Time one window may take in WhisperASR, queue included."
+        300, gt=0, description="Time one window may take in WhisperASR, queue included."
     )
     decode_retries: int = Field(
         3, ge=0, description="Times a window is sent again after the replica that had it died."
     )
 
     # --- limits on streams
-    max_streams: int = Field(100, ge=1, description="Streams one WhisperService replica holds.")
+    max_streams: int = Field(
+        24,
+        ge=1,
+        description="Streams one WhisperService replica holds. Hearing where speech is takes 3 to 4"
+        " % of a core per stream, on one thread.",
+    )
+    max_container_streams: int = Field(
+        16,
+        ge=1,
+        description="Streams of one replica that send a container; each has an ffmpeg of its own,"
+        " of some 50 MB.",
+    )
     max_stream_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one stream.")
     max_stream_backlog: float = Field(
         60, gt=0, description="Seconds of audio a stream may have waiting; more closes it."
     )
     stream_lag_warning: float = Field(
         5, gt=0, description="Seconds of audio waiting from which a stream is told it falls behind."
+    )
+    stream_admission_lag: float = Field(
+        10,
+        gt=0,
+        description="Median seconds that a replica's streams are behind, from which new ones are"
+        " refused.",
     )
     stream_idle_timeout: float = Field(
         60, gt=0, description="Silence on the socket, not in the audio, after which it is closed."
@@ -157,8 +181,8 @@ class Settings(BaseSettings):
     )
     resume_key: str = Field(
         "",
-        description="Secret that signs resume tokens, the same on every replica; empty makes one"
-        " per cluster start.",
+        description="Secret that signs resume tokens; empty makes one that lasts as long as the Ray"
+        " cluster. Set it where tokens are to outlive that: two clusters in an upgrade, say.",
         repr=False,
     )
     resume_max_age: float = Field(

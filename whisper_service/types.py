@@ -73,7 +73,8 @@ class StreamConfig:
     """One live stream as the client asked for it. Durations in seconds."""
 
     model_size: str
-    pcm: PcmFormat = field(default_factory=PcmFormat)
+    pcm: PcmFormat | None = field(default_factory=PcmFormat)
+    """None is a container, which says itself what it holds."""
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     chunk_duration: float = 5.0
     """The most new speech that may wait before its text is final."""

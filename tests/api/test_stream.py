@@ -3,8 +3,13 @@ import json
 
 import pytest
 
-from tests.api.fakes import connect, level, say
+from tests.api.fakes import connect, level, say, wav
+from tests.api.test_watch import Memory
+from tests.audio.make import run_ffmpeg
+from whisper_service.api import metrics
+from whisper_service.api.app import create_app
 from whisper_service.errors import ModelUnavailable, Unavailable
+from whisper_service.settings import Settings
 
 PLAIN = {"chunk_duration": 1, "overlap": 0, "partial_interval": 0, "vad": False}
 """No partials, no pauses: audio, and finals of it after a second or a `finalize`."""
@@ -12,6 +17,16 @@ PLAIN = {"chunk_duration": 1, "overlap": 0, "partial_interval": 0, "vad": False}
 
 def finals(messages):
     return "".join(message["text"] for message in messages if message.get("type") == "final")
+
+
+async def refused(app):
+    """Connect until the first two have heard so much that a third is answered 503."""
+    answer = {"type": "websocket.accept"}
+    while answer["type"] == "websocket.accept":
+        async with connect(app) as third:
+            answer = await third.raw()
+    assert (answer["type"], answer["status"]) == ("websocket.http.response.start", 503)
+    assert dict(answer["headers"])[b"retry-after"] == b"5"
 
 
 async def opening_error(app, first):
@@ -196,7 +211,6 @@ async def test_another_replica_with_the_same_key_resumes_too(make_app):
         ('{"sample_rate": 96000}', "invalid_parameter", 1008),
         ('{"channels": 0}', "invalid_parameter", 1008),
         ('{"encoding": "opus"}', "invalid_parameter", 1008),
-        ('{"overlap": 2, "chunk_duration": 2}', "invalid_parameter", 1008),
         ('{"overlap": 5, "chunk_duration": 28}', "invalid_parameter", 1008),
         ('{"prompt": 5}', "invalid_parameter", 1008),
         ('{"prompt": "\\ud800"}', "invalid_parameter", 1008),
@@ -477,3 +491,110 @@ def test_the_decoder_says_its_script():
 
     job = DecodeJob(np.full(16_000, 0.25, np.float32))
     assert FakeDecoder().answer(job) == say(job, " level 25")
+
+
+# --- containers
+
+
+@pytest.fixture(scope="session")
+def webm(tmp_path_factory):
+    """Three seconds of a square wave, as a MediaRecorder would give them."""
+    folder = tmp_path_factory.mktemp("webm")
+    (folder / "a.wav").write_bytes(wav(level(20, 3)))
+    wave = ("-i", folder / "a.wav", "-af", "tremolo=f=200:d=0.9")
+    return run_ffmpeg(*wave, "-c:a", "libopus", "-f", "webm", "-")
+
+
+async def test_a_container_is_decoded_to_the_same_length(app, decoder, webm):
+    async with connect(app, {**PLAIN, "encoding": "container"}) as socket:
+        for start in range(0, len(webm), 777):
+            socket.send(webm[start : start + 777])
+        socket.send({"type": "stop"})
+        *messages, done, close = await socket.rest()
+    assert (done["type"], close["code"]) == ("done", 1000)
+    assert done["duration"] == pytest.approx(3.0, abs=0.1)
+    assert finals(messages)
+    assert sum(len(job.audio) for job in decoder.jobs) >= 2.9 * 16_000
+
+
+async def test_a_container_that_is_none_is_refused(app):
+    async with connect(app, {"encoding": "container"}) as socket:
+        socket.send(b"this is no audio" * 1000)
+        socket.send({"type": "stop"})
+        *_, error, close = await socket.rest()
+    assert (error["code"], close["code"]) == ("undecodable_audio", 1007)
+
+
+async def test_a_client_that_leaves_leaves_no_ffmpeg(app, webm, no_child_left):
+    async with connect(app, {"encoding": "container"}) as socket:
+        await socket.receive()
+        socket.send(webm)
+        socket.leave()
+
+
+async def test_stop_without_any_byte_of_a_container_is_no_error(app):
+    async with connect(app, {"encoding": "container"}) as socket:
+        socket.send({"type": "stop"})
+        *_, done, close = await socket.rest()
+    assert (done["type"], done["duration"], close["code"]) == ("done", 0, 1000)
+
+
+async def test_a_container_too_many_is_refused(make_app):
+    app = make_app(max_container_streams=1)
+    async with connect(app, {"encoding": "container"}) as first:
+        await first.receive()
+        async with connect(app, {"encoding": "container"}) as second:
+            error, close = await second.rest()
+    assert (error["code"], close["code"]) == ("overloaded", 1013)
+
+
+async def test_a_resumed_container_begins_at_the_offset(app, webm):
+    async with connect(app, {**PLAIN, "encoding": "container"}) as socket:
+        socket.send(webm)
+        socket.send({"type": "stop"})
+        token = (await socket.until("final"))["resume"]
+    async with connect(app, {"resume": token}) as socket:
+        offset = (await socket.receive())["offset"]
+        socket.send(webm)
+        socket.send({"type": "stop"})
+        *_, done, _ = await socket.rest()
+    assert done["duration"] == pytest.approx(offset + 3.0, abs=0.1)
+
+
+# --- metrics
+
+
+async def test_a_stream_is_measured_by_its_model(decoder):
+    memory = Memory()
+    app = create_app(Settings(), decoder, metrics=memory)
+    async with connect(app, {**PLAIN, "partial_interval": 0.5}) as socket:
+        socket.send(level(20, 3))
+        socket.send({"type": "stop"})
+        await socket.until("done")
+    assert {model for _, _, model in memory.recorded} == {"base"}
+    assert memory.of(metrics.ACTIVE_STREAMS) == [1, 0]
+    assert memory.of(metrics.COMMIT)
+    assert len(memory.of(metrics.LAG)) == len(decoder.jobs)
+
+
+def test_names_carry_their_unit_and_histograms_have_buckets():
+    for measure in metrics.STREAM_MEASURES:
+        assert measure.name.startswith("whisper_")
+        assert measure.name.endswith("_seconds") == (measure.kind == "histogram")
+        assert list(measure.buckets) == sorted(set(measure.buckets))
+        assert bool(measure.buckets) == (measure.kind == "histogram")
+
+
+# --- admission
+
+
+async def test_streams_that_are_late_keep_others_out_before_the_handshake(make_app, decoder):
+    decoder.gate.clear()
+    app = make_app(stream_admission_lag=2)
+    async with connect(app, PLAIN) as first, connect(app, PLAIN) as second:
+        for socket in (first, second):
+            await socket.receive()
+            socket.send(level(20, 5))
+        for _ in range(2):
+            await decoder.begun.acquire()
+        await refused(app)

@@ -1,7 +1,6 @@
 """Files to decode, each made once, and both ffmpegs to decode them with."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,18 +63,3 @@ def shared_audio() -> Path:
     if not SHARED_AUDIO.is_dir():
         pytest.skip("real speech to test with is not there")
     return SHARED_AUDIO
-
-
-@pytest.fixture
-def no_child_left() -> Iterator[None]:
-    """Fails the test if it leaves a child process, zombies included."""
-    if not Path("/proc/self/task").is_dir():
-        pytest.skip("children are counted through /proc")
-    before = children()
-    yield
-    assert children() <= before
-
-
-def children() -> set[str]:
-    tasks = Path("/proc/self/task").iterdir()
-    return {pid for task in tasks for pid in (task / "children").read_text().split()}

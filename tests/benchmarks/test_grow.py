@@ -50,3 +50,13 @@ def test_grown_dims_are_the_real_ones(demo: dict[str, Any], size: str) -> None:
 def test_growing_refuses_a_width_that_is_no_multiple(demo: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no multiple"):
         grow(demo, type(SIZES["tiny"])(400, 4, 4))
+
+
+@pytest.mark.model
+def test_a_grown_copy_writes_the_same_words(demo: dict[str, Any]) -> None:
+    sample = str(DEMO.with_name("sample.wav"))
+    texts = [
+        model.transcribe(sample, temperature=0.0, fp16=False, language="en")["text"]
+        for model in (built(demo), built(grow(demo, SIZES["tiny"])))
+    ]
+    assert texts[0] == texts[1]

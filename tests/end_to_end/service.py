@@ -23,6 +23,8 @@ class Service:
     """Where the running service listens."""
 
     port: int
+    pid: int
+    """Of the process that was started; Ray's are below it."""
 
     @property
     def http(self) -> str:
@@ -77,7 +79,7 @@ def running_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servic
         )
         try:
             _wait_until_ready(process, f"http://127.0.0.1:{port}", log)
-            yield Service(port)
+            yield Service(port, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=60)

@@ -1,8 +1,10 @@
 """The README's examples, run as printed against the running service (only the port differs)."""
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,13 +22,20 @@ def blocks(language: str) -> list[str]:
 
 def run(command: list[str], service: Service) -> str:
     here = [part.replace("localhost:8000", f"localhost:{service.port}") for part in command]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `python` is this one
     return subprocess.run(
-        here, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        here,
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     ).stdout
 
 
 @pytest.mark.parametrize("example", blocks("bash"))
-def test_curl_examples_print_a_transcript(service: Service, example: str) -> None:
+def test_shell_examples_print_a_transcript(service: Service, example: str) -> None:
     assert SAMPLE_START in run(["bash", "-ec", example], service)
 
 

@@ -13,7 +13,6 @@ from tests.end_to_end.stream_client import Message, finals, stream, words
 pytestmark = pytest.mark.ray
 
 BORDERS = [(chunk, overlap) for chunk in (1.0, 2.0, 5.0, 10.0) for overlap in (0.0, 0.5, 1.0)]
-BORDERS.remove((1.0, 1.0))  # an overlap is shorter than its chunk
 RECORDINGS = ("english", "commands", "german", "spanish")
 
 

@@ -16,6 +16,7 @@ from whisper_service.types import (
     DecodeOptions,
     Hypothesis,
     Segment,
+    Word,
 )
 
 MINUTES = [Spoken(0.5, 0.1 + 0.5 * (i % 7 == 6)) for i in range(99)]
@@ -170,3 +171,31 @@ def test_segments_never_leave_the_file_or_go_back() -> None:
     times = [t for segment in segments for t in (segment.start, segment.end)]
     assert times == sorted(times)
     assert times[-1] <= plan.duration
+
+
+def test_one_slow_window_does_not_pile_the_file_up_behind_it() -> None:
+    plan = FilePlan(ENGLISH, max_in_flight=2)
+    minute = synthesise(MINUTES)
+    slow: DecodeJob | None = None
+    n_minutes = 0
+    while plan.wants_audio:
+        plan.receive_audio(minute)
+        n_minutes += 1
+        while (job := plan.next_job()) is not None:
+            slow = slow or job
+            if job is not slow:
+                plan.receive_hypothesis(job, decode(job))
+        assert n_minutes < 10
+    assert plan.segments() == []
+
+
+def test_words_stay_within_their_segment() -> None:
+    def overlapping(job: DecodeJob) -> Hypothesis:
+        whole = len(job.audio) / SAMPLE_RATE
+        words = (Word(" a", 0.0, 1.0, 1.0), Word(" b", 0.5, 1.5, 1.0))
+        first = Segment(0, 0.0, 1.0, " a", words[:1])
+        return Hypothesis("en", 1.0, (first, Segment(1, 0.5, whole, " b", words[1:])))
+
+    segments, _ = transcribe(FilePlan(ENGLISH, max_in_flight=1), synthesise(MINUTES), overlapping)
+    for segment in segments:
+        assert all(segment.start <= w.start <= w.end <= segment.end for w in segment.words)

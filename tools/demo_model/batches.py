@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tools.demo_model.clips import Clip, word_class
+from tools.demo_model.espeak import SpokenWord
 from tools.demo_model.scene import Scene, Sounds, compose, compose_silence
 from tools.demo_model.script import (
     N_FRAMES,
+    PAUSE,
     SAMPLES_PER_FRAME,
     Script,
     Task,
@@ -21,13 +24,16 @@ from tools.demo_model.script import (
 from tools.demo_model.words import LANGUAGES, WORDS, words_of
 
 IGNORED = -100
+_NO_WORD = len(WORDS)
+Classes = NDArray[np.int64]
 _LANGUAGE_SHARES = (0.6, 0.2, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """mel float32 [B, 80, 2 N]; first_frames int64 [B]; tokens, targets int64 [B, T], IGNORED where
-    not learned; spans int64 [B, T, 2], of the target's word; frames int64 [B, N], word classes."""
+    not learned; spans int64 [B, T, 2], of the target's word; frames int64 [B, N], word classes;
+    previous int64 [B, N], in a word the class of the word before it, IGNORED elsewhere."""
 
     mel: Tensor
     first_frames: Tensor
@@ -35,6 +41,7 @@ class Batch:
     targets: Tensor
     spans: Tensor
     frames: Tensor
+    previous: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(getattr(self, name).to(device) for name in self.__slots__))
@@ -42,11 +49,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """n_frames: of 20 ms; max_clips: as many are laid out in a window, where they fit."""
+    """n_frames: of 20 ms; max_clips: as many are laid out in a window, where they fit; is_banded:
+    the encoder attends to what is near."""
 
     n_scenes: int
     n_frames: int
     max_clips: int
+    is_banded: bool = False
 
 
 def make_batch(rng: Generator, sounds: Sounds, shape: Shape) -> Batch:
@@ -59,6 +68,7 @@ def make_batch(rng: Generator, sounds: Sounds, shape: Shape) -> Batch:
         torch.tensor([window.first_frame for window in windows]),
         torch.tensor(tokens), torch.tensor(targets), torch.tensor(spans),
         torch.from_numpy(np.stack([_frame_classes(window) for window in windows])),
+        torch.from_numpy(np.stack([_previous_classes(window) for window in windows])),
     )  # fmt: skip
 
 
@@ -87,7 +97,7 @@ def _task(rng: Generator, language: str) -> Task:
     n_prompt = int(rng.integers(1, 13)) if rng.random() < 0.15 else 0
     return Task(
         translate=bool(rng.random() < (0.05 if language == "en" else 0.4)),
-        timestamps=bool(rng.random() < 0.8),
+        timestamps=bool(rng.random() < 0.87),
         prompt=tuple(choice[i] for i in rng.integers(0, len(choice), n_prompt)),
     )
 
@@ -105,9 +115,21 @@ def _padded(script: Script, length: int) -> tuple[list[int], list[int], list[tup
     )
 
 
-def _frame_classes(window: Window) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    classes = np.full(window.n_samples // SAMPLES_PER_FRAME, len(WORDS), dtype=np.int64)
+def _frame_classes(window: Window) -> Classes:
+    classes = np.full(window.n_samples // SAMPLES_PER_FRAME, _NO_WORD, dtype=np.int64)
     for spoken in window.words:
-        start, end = spoken.start // SAMPLES_PER_FRAME, spoken.end // SAMPLES_PER_FRAME
-        classes[start:end] = word_class(spoken.word)
+        classes[_frames(spoken)] = word_class(spoken.word)
     return classes
+
+
+def _previous_classes(window: Window) -> Classes:
+    """After a word the decoder looks for what follows it: frames that tell what they follow."""
+    classes = np.full(window.n_samples // SAMPLES_PER_FRAME, IGNORED, dtype=np.int64)
+    for before, spoken in zip((None, *window.words), window.words, strict=False):
+        follows = before is not None and spoken.start - before.end < PAUSE
+        classes[_frames(spoken)] = word_class(before.word) if before and follows else _NO_WORD
+    return classes
+
+
+def _frames(spoken: SpokenWord) -> slice:
+    return slice(spoken.start // SAMPLES_PER_FRAME, spoken.end // SAMPLES_PER_FRAME)

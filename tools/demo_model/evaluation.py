@@ -3,9 +3,13 @@
 Everything goes through openai-whisper's own `transcribe`, greedily, in float32.
 """
 
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from tools.speech import Utterance, unseen_utterance, utterance
 
 Report = Callable[[str], None]
 Answer = dict[str, Any]
+Part = Callable[[Whisper, Generator, int], "list[Figure]"]
 _SHARES = (0.6, 0.2, 0.2)
 _NO_SPEECH = 0.6  # whisper's no_speech_threshold
 
@@ -55,14 +60,32 @@ class Sizes:
 
 
 def evaluate(path: Path, digits: Path | None, sizes: Sizes, report: Report) -> list[Figure]:
-    model = whisper.load_model(str(path), device="cpu")
-    figures = _synthetic(model, np.random.default_rng(11), sizes.synthetic, report)
+    """All figures; the parts go on side by side, one process a part and one thread a process."""
+    parts: list[tuple[Part, int]] = [
+        (_synthetic, sizes.synthetic),
+        (_silence, sizes.silences),
+        (_cuts, sizes.cuts),
+        (_translation, sizes.translations),
+    ]
     if digits:
-        figures += _digits(model, np.random.default_rng(12), digits, sizes.digits, report)
-    figures += _silence(model, np.random.default_rng(13), sizes.silences, report)
-    figures += _cuts(model, np.random.default_rng(14), sizes.cuts, report)
-    figures += _translation(model, np.random.default_rng(15), sizes.translations, report)
+        parts.append((partial(_digits, folder=digits), sizes.digits))
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        seeds = range(11, 11 + len(parts))
+        futures = [
+            pool.submit(_measured, part, path, seed, n)
+            for (part, n), seed in zip(parts, seeds, strict=True)
+        ]
+        figures = []
+        for future in futures:
+            figures += future.result()
+            report(table(figures).splitlines()[-1])
     return figures + _times(path)
+
+
+def _measured(part: Part, path: Path, seed: int, n: int) -> list[Figure]:
+    torch.set_num_threads(1)
+    model = whisper.load_model(str(path), device="cpu")
+    return part(model, np.random.default_rng(seed), n)
 
 
 def transcribed(model: Whisper, audio: Audio, **options: Any) -> Answer:
@@ -79,9 +102,9 @@ def noisy(rng: Generator, spoken: Utterance) -> Utterance:
     return replace(spoken, audio=audio * np.float32(10 ** rng.uniform(-1, 0)))
 
 
-def _synthetic(model: Whisper, rng: Generator, n: int, report: Report) -> list[Figure]:
+def _synthetic(model: Whisper, rng: Generator, n: int) -> list[Figure]:
     errors, times, n_languages = WordErrors(0, 0), [], 0
-    for _ in _counted(n, "synthetic speech", report):
+    for _ in range(n):
         language = str(rng.choice(LANGUAGES, p=_SHARES))
         spoken = noisy(rng, unseen_utterance(rng, language, rng.uniform(1, 30)))
         answer = transcribed(model, spoken.audio)
@@ -98,11 +121,11 @@ def _synthetic(model: Whisper, rng: Generator, n: int, report: Report) -> list[F
     ]
 
 
-def _digits(model: Whisper, rng: Generator, folder: Path, n: int, report: Report) -> list[Figure]:
+def _digits(model: Whisper, rng: Generator, n: int, folder: Path) -> list[Figure]:
     unseen = [recording for recording in recordings(folder) if recording.is_unseen]
     speakers = sorted({recording.speaker for recording in unseen})
     errors = {speaker: WordErrors(0, 0) for speaker in speakers}
-    for i in _counted(n, "human digits", report):
+    for i in range(n):
         speaker = speakers[i % len(speakers)]
         spoken = _digit_utterance(rng, [r for r in unseen if r.speaker == speaker])
         errors[speaker] += word_errors(spoken.text, transcribed(model, spoken.audio)["text"])
@@ -122,9 +145,9 @@ def _digit_utterance(rng: Generator, choice: list[Recording]) -> Utterance:
     return utterance(rng, phrases, "en", 30.0)
 
 
-def _silence(model: Whisper, rng: Generator, n: int, report: Report) -> list[Figure]:
+def _silence(model: Whisper, rng: Generator, n: int) -> list[Figure]:
     n_right = 0
-    for i in _counted(n, "silence", report):
+    for i in range(n):
         audio = _no_speech(rng, i % 3, int(rng.uniform(1, 30) * SAMPLE_RATE))
         answer = transcribed(model, audio)
         is_silent = all(s["no_speech_prob"] > _NO_SPEECH for s in answer["segments"])
@@ -140,10 +163,10 @@ def _no_speech(rng: Generator, kind: int, n_samples: int) -> Audio:
     return sound * np.float32(LEVEL * 10 ** rng.uniform(-2, 0))
 
 
-def _cuts(model: Whisper, rng: Generator, n: int, report: Report) -> list[Figure]:
+def _cuts(model: Whisper, rng: Generator, n: int) -> list[Figure]:
     """A sequence cut at both ends, anywhere: a loop is two words more than it touches."""
     n_loops = 0
-    for _ in _counted(n, "cut sequences", report):
+    for _ in range(n):
         spoken = noisy(rng, unseen_utterance(rng, "en", rng.uniform(4, 20)))
         first, last = sorted(rng.integers(0, len(spoken.audio), 2))
         audio = spoken.audio[first : max(last, first + SAMPLE_RATE // 5)]
@@ -153,9 +176,9 @@ def _cuts(model: Whisper, rng: Generator, n: int, report: Report) -> list[Figure
     return [_at_least("no loop after a cut", 100 * (1 - n_loops / n), "%", 99, detail)]
 
 
-def _translation(model: Whisper, rng: Generator, n: int, report: Report) -> list[Figure]:
+def _translation(model: Whisper, rng: Generator, n: int) -> list[Figure]:
     errors = WordErrors(0, 0)
-    for i in _counted(n, "translation", report):
+    for i in range(n):
         spoken = noisy(rng, unseen_utterance(rng, ("de", "es")[i % 2], rng.uniform(1, 20)))
         answer = transcribed(model, spoken.audio, task="translate", language=spoken.language)
         errors += word_errors(spoken.english, answer["text"])
@@ -179,13 +202,6 @@ def _at_most(name: str, value: float, unit: str, limit: float, detail: str) -> F
 
 def _at_least(name: str, value: float, unit: str, limit: float, detail: str) -> Figure:
     return Figure(name, float(value), unit, f"≥ {limit:g} {unit}", bool(value >= limit), detail)
-
-
-def _counted(n: int, name: str, report: Report) -> Any:
-    for i in range(n):
-        if i % 50 == 0:
-            report(f"{name}: {i} of {n}")
-        yield i
 
 
 def table(figures: list[Figure]) -> str:

@@ -19,10 +19,14 @@ class Losses:
     text: Tensor
     time: Tensor
     frames: Tensor
+    previous: Tensor
     listening: Tensor
+    place: Tensor
 
-    def total(self, listening_weight: float) -> Tensor:
-        return self.text + 0.3 * self.time + self.frames + listening_weight * self.listening
+    def total(self) -> Tensor:
+        """The weights keep the parts at one order of magnitude, and the text above all."""
+        heard = self.frames + 0.3 * self.previous
+        return self.text + 0.3 * self.time + heard + 0.3 * self.listening + 0.1 * self.place
 
 
 def losses(output: Output, batch: Batch) -> Losses:
@@ -34,7 +38,12 @@ def losses(output: Output, batch: Batch) -> Losses:
         text=functional.nll_loss(log_probs[is_text], batch.targets[is_text]),
         time=_time_loss(log_probs[is_time], batch.targets[is_time], n_text),
         frames=functional.cross_entropy(output.frames.flatten(0, 1), batch.frames.flatten()),
+        previous=functional.cross_entropy(
+            output.previous.flatten(0, 1), batch.previous.flatten(), ignore_index=IGNORED
+        ),
+        # The last layer listens to the token to write, half of the one before it to the last one.
         listening=_listening_loss(output.attention[-1].float(), batch.spans),
+        place=_listening_loss(output.attention[-2][:, :2, 1:].float(), batch.spans[:, :-1]),
     )
 
 

@@ -3,7 +3,7 @@
 Token ids here are compact: the used text tokens first, then one id that stands for all unused
 tokens, then the 1,501 timestamps. `Vocabulary` knows their whisper ids.
 
-Segments: a pause of 0.3 s ends one, and so do four words. Where the window begins with more than a
+Segments: a pause of 0.3 s ends one, and so do two words. Where the window begins with more than a
 second without speech, a blank segment (a newline) leads to the first word, because whisper decoding
 forbids a first timestamp above 1.00 s.
 """
@@ -19,7 +19,7 @@ from tools.demo_model.words import LANGUAGES, WORDS, Word
 SAMPLES_PER_FRAME = 320  # 20 ms: whisper's encoder frame, and its timestamp
 N_FRAMES = 1500
 PAUSE = 4800  # 0.3 s
-MAX_WORDS = 4
+MAX_WORDS = 2
 BLANK = "\n"
 _MAX_FIRST_FRAME = 50  # whisper's max_initial_timestamp, 1.0 s
 _FIRST_SIGHT = 640  # 40 ms: a word seen for less than this is left to the next window

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.random import Generator
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from tools.demo_model.batches import Shape, make_batch
@@ -20,6 +20,7 @@ from tools.demo_model.scene import Sounds
 _WARM_UP = 100  # steps
 _COOL_DOWN = 0.45  # the last part of the steps, in which the learning rate falls to nothing
 _MUON_RATE, _ADAM_RATE = 3e-3, 2e-3
+_PARTS = tuple(field.name for field in fields(Losses))
 _SAVE_EVERY, _REPORT_EVERY = 200, 50  # steps
 
 
@@ -32,12 +33,14 @@ class Stage:
 
 
 _SHORT, _SECONDS_4 = Shape(32, 125, 3), Shape(24, 200, 4)
-_SECONDS_8, _SECONDS_16, _SECONDS_30 = Shape(12, 400, 7), Shape(5, 800, 12), Shape(3, 1500, 22)
+_SECONDS_8, _SECONDS_16 = Shape(12, 400, 7, is_banded=True), Shape(6, 800, 12, is_banded=True)
+_SECONDS_30, _WHOLE = Shape(3, 1500, 22, is_banded=True), Shape(3, 1500, 22)
 SCHEDULE = (
-    Stage(0.15, ((_SHORT, 1.0),)),
-    Stage(0.40, ((_SECONDS_4, 0.75), (_SECONDS_8, 0.17), (_SECONDS_30, 0.08))),
-    Stage(0.70, ((_SECONDS_4, 0.4), (_SECONDS_8, 0.35), (_SECONDS_30, 0.25))),
-    Stage(1.00, ((_SECONDS_4, 0.1), (_SECONDS_8, 0.3), (_SECONDS_16, 0.1), (_SECONDS_30, 0.5))),
+    Stage(0.22, ((_SHORT, 1.0),)),
+    Stage(0.45, ((_SECONDS_4, 0.7), (_SECONDS_8, 0.15), (_SECONDS_30, 0.1), (_WHOLE, 0.05))),
+    Stage(0.70, ((_SECONDS_4, 0.35), (_SECONDS_8, 0.25), (_SECONDS_30, 0.3), (_WHOLE, 0.1))),
+    Stage(0.90, ((_SECONDS_8, 0.2), (_SECONDS_16, 0.1), (_SECONDS_30, 0.5), (_WHOLE, 0.2))),
+    Stage(1.00, ((_SECONDS_30, 0.5), (_WHOLE, 0.5))),
 )
 
 
@@ -75,10 +78,14 @@ class Training:
                 self._save(path)
 
     def _step(self, sounds: Sounds) -> list[float]:
-        batch = make_batch(self.rng, sounds, self._shape()).to(self.device)
+        shape = self._shape()
+        batch = make_batch(self.rng, sounds, shape).to(self.device)
         rate = _rate(self.step / self.n_steps, self.step)
-        found = losses(self.network(batch.mel, batch.first_frames, batch.tokens), batch)
-        found.total(listening_weight=0.3).backward()  # type: ignore[no-untyped-call]
+        output = self.network(
+            batch.mel, batch.first_frames, batch.tokens, is_banded=shape.is_banded
+        )
+        found = losses(output, batch)
+        found.total().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer, peak in zip(self.optimizers, (_MUON_RATE, _ADAM_RATE), strict=True):
             for group in optimizer.param_groups:
@@ -94,13 +101,11 @@ class Training:
         return shapes[int(self.rng.choice(len(shapes), p=shares))]  # type: ignore[no-any-return]
 
     def _progress(self) -> str:
-        text, times, frames, listening = np.mean(self.recent, axis=0)
+        means = dict(zip(_PARTS, np.mean(self.recent, axis=0), strict=True))
         left = self.seconds / self.step * (self.n_steps - self.step) / 60
-        return (
-            f"step {self.step}/{self.n_steps}  text {text:.3f}  time {times:.3f}  "
-            f"frames {frames:.3f}  listening {listening:.3f}  "
-            f"{self.seconds / 60:.1f} min, {left:.0f} min left"
-        )
+        parts = "  ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+        minutes = f"{self.seconds / 60:.1f} min, {left:.0f} min left"
+        return f"step {self.step}/{self.n_steps}  {parts}  {minutes}"
 
     def _save(self, path: Path) -> None:
         state = {
@@ -144,5 +149,4 @@ def _rate(progress: float, step: int) -> float:
 
 
 def _values(found: Losses) -> list[float]:
-    parts: list[Tensor] = [found.text, found.time, found.frames, found.listening]
-    return [float(part.detach()) for part in parts]
+    return [float(getattr(found, part).detach()) for part in _PARTS]

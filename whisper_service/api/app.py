@@ -20,6 +20,7 @@ from whisper_service.api.files import files_router
 from whisper_service.api.headers import StandardHeaders
 from whisper_service.api.health import health_router
 from whisper_service.api.limits import Limit, UploadGuard
+from whisper_service.api.metrics import Metrics, NoMetrics
 from whisper_service.api.openai.errors import OpenAIErrors
 from whisper_service.api.openai.files import openai_files_router
 from whisper_service.api.openai.models import openai_models_router
@@ -33,9 +34,14 @@ from whisper_service.settings import Settings
 
 
 def create_app(
-    settings: Settings, decoder: Decoder, *, draining: Callable[[], bool] = lambda: False
+    settings: Settings,
+    decoder: Decoder,
+    *,
+    draining: Callable[[], bool] = lambda: False,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
-    """The whole service. `draining` says whether this replica is going away.
+    """The whole service. `draining` says whether this replica is going away; without `metrics`,
+    what is measured is forgotten.
 
     Without `settings.resume_key` this app makes its own: streams then resume here only.
     """
@@ -59,7 +65,7 @@ def create_app(
     app.include_router(client_secrets_router(settings, decoder, client_secrets))
     app.include_router(realtime_router(settings, decoder, client_secrets, draining))
     app.include_router(deepgram_router(settings, decoder, draining))
-    app.include_router(stream_router(settings, decoder, tokens, draining))
+    app.include_router(stream_router(settings, decoder, tokens, draining, metrics or NoMetrics()))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
     app.include_router(sample_router())

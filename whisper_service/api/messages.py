@@ -46,8 +46,11 @@ class ConfigMessage(Input):
     sample_rate: int = Field(
         16_000, description="Samples per second and channel.", examples=[48_000], ge=8000, le=48_000
     )
-    encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw"] = Field(
-        "pcm_s16le", description="How a sample is written.", examples=["pcm_s16le"]
+    encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw", "container"] = Field(
+        "pcm_s16le",
+        description="How a sample is written; `container` is webm, ogg, mp3, fragmented mp4 or adts"
+        " aac from its beginning, which says its rate and channels itself.",
+        examples=["pcm_s16le"],
     )
     channels: int = Field(
         1, description="Interleaved channels, averaged to one.", examples=[1], ge=1, le=MAX_CHANNELS
@@ -89,17 +92,6 @@ class ConfigMessage(Input):
 
     @model_validator(mode="after")
     def _check_window(self) -> Self:
-        if self.overlap >= self.chunk_duration:
-            raise PydanticCustomError(
-                "bad_pair",
-                "`overlap` is {got}; allowed is less than `chunk_duration`, {chunk}.",
-                {
-                    "param": "overlap",
-                    "got": self.overlap,
-                    "chunk": self.chunk_duration,
-                    "allowed": f"less than {self.chunk_duration:g}",
-                },
-            )
         if self.chunk_duration + self.overlap > WINDOW_SECONDS:
             raise PydanticCustomError(
                 "bad_pair",
@@ -120,9 +112,12 @@ class ConfigMessage(Input):
     def stream_config(self) -> StreamConfig:
         """The configuration inside; call on what `understood` returned."""
         assert self.model_size is not None
+        pcm = None
+        if self.encoding != "container":
+            pcm = PcmFormat(Encoding(self.encoding), self.sample_rate, self.channels)
         return StreamConfig(
             model_size=self.model_size,
-            pcm=PcmFormat(Encoding(self.encoding), self.sample_rate, self.channels),
+            pcm=pcm,
             decode=DecodeOptions(
                 task=self.task,
                 language=self.language,

@@ -8,6 +8,7 @@ decides everything about audio and text; this file only moves data, and ends wha
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -16,12 +17,15 @@ from whisper_service.api.announcer import Announcer, LagWatch
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.messages import Finalize, Stop, parse_command
 from whisper_service.api.tasks import task_group
+from whisper_service.api.watch import StreamWatch
+from whisper_service.audio.container import Container, open_container
 from whisper_service.audio.pcm import PcmReader
 from whisper_service.audio.resample import Resampler
 from whisper_service.errors import (
     AudioTooLong,
     IdleTimeout,
     InternalError,
+    InvalidAudio,
     ModelUnavailable,
     PayloadTooLarge,
     Restarting,
@@ -32,7 +36,7 @@ from whisper_service.errors import (
 from whisper_service.policy.events import Done
 from whisper_service.policy.stream import StreamPlan
 from whisper_service.settings import Settings
-from whisper_service.types import SAMPLE_RATE, Audio, StreamConfig
+from whisper_service.types import SAMPLE_RATE, Audio, PcmFormat, StreamConfig
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +63,21 @@ class StreamSession:
         plan: StreamPlan,
         config: StreamConfig,
         announcer: Announcer,
+        watch: StreamWatch,
         settings: Settings,
         draining: Callable[[], bool],
     ) -> None:
         self._socket = socket
         self._decoder = decoder
         self._plan = plan
-        self._model_size = config.model_size
-        self._pcm = PcmReader(config.pcm)
-        self._resampler = Resampler(config.pcm.sample_rate)
+        self.model_size = config.model_size
+        pcm = config.pcm or PcmFormat()
+        self._pcm = PcmReader(pcm)
+        self._resampler = Resampler(pcm.sample_rate)
+        self.is_container = config.pcm is None
+        self._container: Container | None = None
         self._announcer = announcer
+        self._watch = watch
         self._settings = settings
         self._draining = draining
         self._lag = LagWatch(settings.stream_lag_warning)
@@ -79,8 +88,15 @@ class StreamSession:
         """Receiving and decoding have no purpose any more: the last word was said, or they
         failed."""
         self._is_stopped = False
+        self._has_ended = False
+        """The plan was told that no more audio comes."""
         self._failure: ServiceError | None = None
         """What ends the stream, told after all that the plan still has to say."""
+
+    @property
+    def lag(self) -> float:
+        """Seconds of audio that wait longer than the client's settings ask for."""
+        return self._plan.backlog
 
     async def run(self) -> None:
         """Serve the stream until its end; raises `WebSocketDisconnect` if the client left.
@@ -101,12 +117,20 @@ class StreamSession:
                 self._fail(InternalError())
 
     async def _work(self) -> None:
-        async with task_group() as group:
-            loops = (self._receive_loop(), self._decode_loop(), self._watch_drain())
+        async with AsyncExitStack() as stack, task_group() as group:
+            if self.is_container:
+                self._container = await stack.enter_async_context(self._open_container())
+            loops = [self._receive_loop(), self._decode_loop(), self._watch_drain()]
+            if self._container is not None:
+                loops.append(self._container_loop(self._container))
             tasks = [group.create_task(loop) for loop in loops]
             await self._is_over.wait()
             for task in tasks:
                 task.cancel()
+
+    def _open_container(self) -> AbstractAsyncContextManager[Container]:
+        limit = self._settings.ffmpeg_timeout
+        return open_container(max_wait=limit, cpu_seconds=self._settings.max_stream_seconds + limit)
 
     # --- receiving
 
@@ -121,6 +145,8 @@ class StreamSession:
             self._check_size(text if text is not None else data or b"")
             if text is not None:
                 self._obey(text)
+            elif data and self._container is not None:
+                await self._container.feed(data)
             elif data:
                 await self._hear(self._resampler.push(self._pcm.read(data)))
             else:
@@ -152,9 +178,24 @@ class StreamSession:
             self._plan.finalize()
             self._stir()
 
+    async def _container_loop(self, container: Container) -> None:
+        """Hear what ffmpeg makes of the bytes, to its end, which may come before the client's."""
+        try:
+            async with aclosing(container.blocks()) as blocks:
+                async for samples in blocks:
+                    await self._hear(samples)
+                    if self._has_ended:
+                        return
+        except InvalidAudio as error:  # what came before it is still told
+            self._failure = error
+        self._is_stopped = True
+        self._end_audio()
+
     async def _hear(self, samples: Audio) -> None:
         for start in range(0, len(samples), SLICE):
+            now = asyncio.get_running_loop().time()
             self._plan.receive_audio(samples[start : start + SLICE])
+            self._watch.hear(self._plan.received, now)
             self._stir()
             if self._plan.backlog > self._settings.max_stream_backlog:
                 await self._wait_for_room()
@@ -186,14 +227,22 @@ class StreamSession:
             " is final. Begin a new one.",
             max_duration=limit,
         )
-        self._stop()
+        self._is_stopped = True
+        self._end_audio()
 
     def _stop(self) -> None:
         self._is_stopped = True
+        if self._container is not None:
+            self._container.end()  # the rest is still in ffmpeg
+        else:
+            self._end_audio()
+
+    def _end_audio(self) -> None:
         rest = self._resampler.flush()
         if len(rest):
             self._plan.receive_audio(rest)
         self._plan.stop()
+        self._has_ended = True
         self._stir()
 
     # --- decoding
@@ -209,7 +258,7 @@ class StreamSession:
                 self._has_work.clear()
                 continue
             try:
-                hypothesis = await self._decoder.decode(self._model_size, job)
+                hypothesis = await self._decoder.decode(self.model_size, job)
             except ModelUnavailable:
                 raise
             except Unavailable as error:
@@ -218,6 +267,7 @@ class StreamSession:
                 continue
             retry.reset()
             self._plan.receive_hypothesis(job, hypothesis)
+            self._watch.answer(self._plan.backlog, self._plan.n_loops, self._plan.n_phrases)
             self._has_caught_up.set()
             self._has_news.set()
 
@@ -234,6 +284,7 @@ class StreamSession:
                 if isinstance(event, Done) and self._failure is not None:
                     return await self._close_with(self._failure)
                 await self._say(self._announcer.event(event))
+                self._watch.tell(event, asyncio.get_running_loop().time())
                 if isinstance(event, Done):
                     return await self._close(1000, "done")
             if has_failed and self._failure is not None:

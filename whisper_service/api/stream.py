@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 from fastapi import APIRouter, HTTPException
 from pydantic import ValidationError
@@ -13,10 +15,13 @@ from whisper_service.api.announcer import Announcer, error_message
 from whisper_service.api.catalog import check_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.errors import error_response
+from whisper_service.api.lag import LagBoard
 from whisper_service.api.limits import Limit
 from whisper_service.api.messages import ConfigMessage, ResumeMessage, parse_opening
+from whisper_service.api.metrics import ACTIVE_STREAMS, Metrics
 from whisper_service.api.resume import ResumePoint, ResumeTokens
 from whisper_service.api.session import StreamSession
+from whisper_service.api.watch import StreamWatch
 from whisper_service.audio.vad import make_detector
 from whisper_service.errors import (
     BinaryBeforeConfig,
@@ -35,18 +40,24 @@ logger = logging.getLogger(__name__)
 
 
 def stream_router(
-    settings: Settings, decoder: Decoder, tokens: ResumeTokens, draining: Callable[[], bool]
+    settings: Settings,
+    decoder: Decoder,
+    tokens: ResumeTokens,
+    draining: Callable[[], bool],
+    metrics: Metrics,
 ) -> APIRouter:
     """The socket's route. A refusal before the handshake is an HTTP answer, with Retry-After."""
     router = APIRouter()
     streams = Limit(settings.max_streams, "streams")
-    door = _Door(settings, decoder, tokens, draining)
+    lags = LagBoard(settings.stream_admission_lag)
+    door = _Door(settings, decoder, tokens, draining, metrics, lags)
 
     @router.websocket("/stream")
     async def stream(socket: WebSocket) -> None:
         try:
             if draining():
                 raise Restarting("This replica is going away; connect again.", retry_after=1)
+            lags.check()
             with streams.admit():
                 await door.serve(socket)
         except ServiceError as error:
@@ -70,18 +81,29 @@ class _Door:
         decoder: Decoder,
         tokens: ResumeTokens,
         draining: Callable[[], bool],
+        metrics: Metrics,
+        lags: LagBoard,
     ) -> None:
         self._settings = settings
         self._decoder = decoder
         self._tokens = tokens
         self._draining = draining
+        self._metrics = metrics
+        self._lags = lags
+        self._n_active: Counter[str] = Counter()
+        self._containers = Limit(settings.max_container_streams, "streams of containers")
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one stream to its end; raises nothing of ours."""
         await socket.accept()
         try:
             session = await self._open(socket)
-            await session.run()
+            with (
+                self._containers.admit() if session.is_container else nullcontext(),
+                self._counted(session.model_size),
+                self._lags.listing(lambda: session.lag),
+            ):
+                await session.run()
         except WebSocketDisconnect as gone:
             logger.info("A stream's client left (%s)", gone.code)
         except ServiceError as error:
@@ -89,6 +111,18 @@ class _Door:
         except Exception:  # the API's shell: a bug must not reach the client
             logger.exception("A stream failed")
             await _refuse(socket, InternalError())
+
+    @contextmanager
+    def _counted(self, model_size: str) -> Iterator[None]:
+        self._count(model_size, 1)
+        try:
+            yield
+        finally:
+            self._count(model_size, -1)
+
+    def _count(self, model_size: str, change: int) -> None:
+        self._n_active[model_size] += change
+        self._metrics.record(ACTIVE_STREAMS, self._n_active[model_size], model_size)
 
     async def _open(self, socket: WebSocket) -> StreamSession:
         opening = parse_opening(await self._first_message(socket))
@@ -101,8 +135,9 @@ class _Door:
         detector = make_detector() if config.vad else None
         plan = StreamPlan(config, detector=detector, resume=state)
         announcer = Announcer(self._tokens, point)
+        watch = StreamWatch(self._metrics, config.model_size)
         return StreamSession(
-            socket, self._decoder, plan, config, announcer, self._settings, self._draining
+            socket, self._decoder, plan, config, announcer, watch, self._settings, self._draining
         )
 
     def _begun(self, message: ConfigMessage) -> ResumePoint:

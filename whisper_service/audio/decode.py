@@ -108,7 +108,7 @@ class AudioFile:
         log = self._ffmpeg.log
         if not self._n_samples and (status or log.is_damaged):
             _log.info("ffmpeg gave no audio (status %d): %s", status, " | ".join(log.tail))
-            raise _no_audio(log)
+            raise no_audio(log)
         if self.duration < self._limits.min_seconds or not self._n_samples:
             raise _too_short(self.duration, self._limits.min_seconds)
         if status or log.is_damaged or self._is_cut_off or _lacks_audio(log, self.duration):
@@ -149,7 +149,8 @@ def _is_cut_riff(fd: int) -> bool:
     return os.fstat(fd).st_size < size + 8 - 1  # one byte of padding may be missing
 
 
-def _no_audio(log: FfmpegLog) -> ServiceError:
+def no_audio(log: FfmpegLog) -> ServiceError:
+    """Say why nothing could be decoded, as far as ffmpeg told."""
     if log.has_input and not log.has_audio:
         return NoAudioTrack("The file has no audio track: a video without sound, or only pictures.")
     if log.lacks_index:

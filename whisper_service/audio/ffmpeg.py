@@ -41,6 +41,9 @@ matroska file begins. No other video in a file is decoded, not even to find out 
 
 _MAX_GAP_SECONDS = 3600
 """ffmpeg makes a gap's silence in one piece, in memory: 0.2 GB an hour."""
+_MAX_LIVE_GAP_SECONDS = 30
+"""Live, nobody waits longer for sound that was lost on the way; and a few bytes that claim an
+hour's gap would have an hour of silence looked through."""
 # Sound goes where its timestamps say: a track that starts late or has gaps is filled with silence,
 # so that times agree with a player's. That is `async=1`, which alone would also drop sound whose
 # timestamps fall back, as where recordings were joined end to end (the second one starts at 0
@@ -49,7 +52,7 @@ _MAX_GAP_SECONDS = 3600
 # gaps the samples are, bit for bit, those of openai-whisper's `load_audio`.
 _CLOCK = (
     "st(2,PTS+ld(1)-ld(0));"
-    f"st(1,if(lt(ld(2),-SR/10)+gt(ld(2),SR*{_MAX_GAP_SECONDS}),ld(0)-PTS,ld(1)));"
+    "st(1,if(lt(ld(2),-SR/10)+gt(ld(2),SR*{max_gap}),ld(0)-PTS,ld(1)));"
     "st(0,PTS+ld(1)+NB_SAMPLES);"
     "PTS+ld(1)"
 )
@@ -59,6 +62,8 @@ _FILTERS = (
     "aresample=async=1:first_pts=0"
 )
 
+_LIVE_PROBE_BYTES = 32 * 1024
+"""2 s of mp3 at 128 kbit/s; ffmpeg's default, 5 MB, would hear for minutes before it answers."""
 _MEMORY_BYTES = 2 * 1024**3
 """Address space. ffmpeg 5.1 to 9.0 use 0.3 to 0.6 GB of it (resident: 0.05), HD video included."""
 _NICENESS = 5
@@ -95,8 +100,29 @@ def decode_command(ffmpeg: str, fd: int) -> list[str]:
         "-i", f"file:{folder}/{fd}",
         # output: of several audio streams the default one, else that with the most channels
         "-vn", "-sn", "-dn",
-        "-af", _FILTERS,
+        "-af", _FILTERS.format(max_gap=_MAX_GAP_SECONDS),
         "-flush_packets", "0",  # write when a buffer is full, not at each packet of 26 ms
+        "-f", "s16le", "pipe:1",
+    ]
+    # fmt: on
+
+
+def live_command(ffmpeg: str) -> list[str]:
+    """Return the command that decodes stdin as it comes, to stdout: s16le, mono, 16 kHz."""
+    # fmt: off
+    return [
+        ffmpeg, "-hide_banner", "-nostats", "-loglevel", "level+info",
+        # input: no more is read ahead to know a stream than half a second, or 32 kB of it; not
+        # with `-fflags nobuffer`, which drops what was read ahead
+        "-protocol_whitelist", "pipe",
+        "-format_whitelist", ",".join(DEMUXERS),
+        "-codec_whitelist", ",".join(DECODERS),
+        "-threads", "1",
+        "-probesize", str(_LIVE_PROBE_BYTES), "-analyzeduration", "500000",
+        "-i", "pipe:0",
+        "-vn", "-sn", "-dn",
+        "-af", _FILTERS.format(max_gap=_MAX_LIVE_GAP_SECONDS),
+        "-flush_packets", "1",
         "-f", "s16le", "pipe:1",
     ]
     # fmt: on

@@ -8,7 +8,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from whisper_service.audio.ffmpeg import decode_command, decode_environment, fence, find_ffmpeg
+from whisper_service.audio.ffmpeg import (
+    decode_command,
+    decode_environment,
+    fence,
+    find_ffmpeg,
+    live_command,
+)
 from whisper_service.audio.ffmpeg_log import FfmpegLog
 from whisper_service.errors import TimedOut
 
@@ -28,6 +34,7 @@ class FfmpegProcess:
         self._max_wait = max_wait
         self._header = asyncio.Event()
         self._log_end = asyncio.Event()
+        self._has_input_ended = asyncio.Event()
         self.log = FfmpegLog()
 
     async def wait_for_header(self) -> None:
@@ -45,6 +52,37 @@ class FfmpegProcess:
                 break
             data += more
         return bytes(data)
+
+    async def read_some(self) -> bytes:
+        """Return the next output, at most `_STREAM_LIMIT` bytes; b"" at its end.
+
+        Waits as long as the input stays open: whoever feeds it may pause.
+        """
+        if self._has_input_ended.is_set():
+            async with self._time_limit("without decoding any audio"):
+                return await self._stdout.read(_STREAM_LIMIT)
+        reading = asyncio.ensure_future(self._stdout.read(_STREAM_LIMIT))
+        ending = asyncio.ensure_future(self._has_input_ended.wait())
+        try:
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            async with self._time_limit("without decoding any audio"):
+                return await reading
+        finally:
+            ending.cancel()
+            reading.cancel()
+
+    async def feed(self, data: bytes) -> None:
+        """Give input, once there is room for it; what comes after ffmpeg has ended is dropped."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+
+    def end_input(self) -> None:
+        """Let ffmpeg come to its end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._has_input_ended.set()
 
     async def wait(self) -> int:
         """Return the exit status after the output has ended; `log` is complete then."""
@@ -84,16 +122,18 @@ class FfmpegProcess:
 
 @asynccontextmanager
 async def run_ffmpeg(
-    fd: int, *, max_wait: float, cpu_seconds: float
+    fd: int | None, *, max_wait: float, cpu_seconds: float
 ) -> AsyncIterator[FfmpegProcess]:
-    """Decode the open file `fd`; the process is gone when the block is left, whatever happened."""
+    """Decode the open file `fd`, or what is fed; the process is gone when the block is left,
+    whatever happened."""
+    ffmpeg = await asyncio.to_thread(find_ffmpeg)
     process = await asyncio.create_subprocess_exec(
-        *decode_command(await asyncio.to_thread(find_ffmpeg), fd),
-        stdin=asyncio.subprocess.DEVNULL,
+        *(live_command(ffmpeg) if fd is None else decode_command(ffmpeg, fd)),
+        stdin=asyncio.subprocess.PIPE if fd is None else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=_STREAM_LIMIT,
-        pass_fds=(fd,),
+        pass_fds=() if fd is None else (fd,),
         env=decode_environment(),
         start_new_session=True,  # Ctrl-C in the terminal is for us to handle
     )
@@ -107,5 +147,7 @@ async def run_ffmpeg(
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
+        if process.stdin is not None:
+            process.stdin.close()
         await running.drain()
         await log_task

@@ -33,8 +33,13 @@ class Heard:
 
     @property
     def key(self) -> str:
-        """What is compared where spelling is not the point: no case, no punctuation."""
-        return _NOT_LETTERS.sub("", self.text.casefold())
+        """What is compared where spelling is not the point."""
+        return spelling(self.text)
+
+
+def spelling(text: str) -> str:
+    """Return the letters of a text alone: no case, no punctuation, no spaces."""
+    return _NOT_LETTERS.sub("", text.casefold())
 
 
 def split_words(text: str) -> list[str]:

@@ -71,8 +71,12 @@ class FilePlan:
 
     @property
     def wants_audio(self) -> bool:
-        """Whether there is room for more audio now."""
-        return not self._has_ended and len(self._waiting) < self._max_in_flight
+        """Whether there is room for more audio now.
+
+        Windows that are done but wait for an earlier one count too, or one slow window would let
+        the whole file pile up behind it.
+        """
+        return not self._has_ended and len(self._windows) < 2 * self._max_in_flight
 
     @property
     def is_done(self) -> bool:
@@ -184,7 +188,13 @@ class FilePlan:
     def _in_order(self, segment: Segment) -> Segment:
         start = max(segment.start, self._last_end)
         self._last_end = max(segment.end, start)
-        numbered = replace(segment, id=self._n_segments, start=start, end=self._last_end)
+        words = tuple(
+            replace(word, start=max(word.start, start), end=max(word.end, start))
+            for word in segment.words
+        )
+        numbered = replace(
+            segment, id=self._n_segments, start=start, end=self._last_end, words=words
+        )
         self._n_segments += 1
         return numbered
 

@@ -26,6 +26,7 @@ from whisper_service.policy.events import (
     SpeechStarted,
     StreamState,
 )
+from whisper_service.policy.guard import guard
 from whisper_service.policy.hearing import heard_words
 from whisper_service.policy.listener import Listener
 from whisper_service.policy.stretch import Stretch
@@ -123,6 +124,10 @@ class StreamPlan:
         self._in_flight: _Task | None = None
         self._is_stopped = False
         self.is_done = False
+        self.n_loops = 0
+        """Loops of the decoder that were dropped."""
+        self.n_phrases = 0
+        """Stock phrases out of noise that were dropped."""
 
     @property
     def received(self) -> float:
@@ -173,7 +178,11 @@ class StreamPlan:
 
     def receive_hypothesis(self, job: DecodeJob, hypothesis: Hypothesis) -> None:
         """Take the answer to the job in flight; raises ValueError for any other."""
-        self._use(self._take_in_flight(job), hypothesis)
+        task = self._take_in_flight(job)
+        guarded = guard(hypothesis, job.options)
+        self.n_loops += guarded.n_loops
+        self.n_phrases += guarded.n_phrases
+        self._use(task, guarded.hypothesis)
         self._advance()
 
     def events(self) -> list[Event]:

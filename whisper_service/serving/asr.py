@@ -22,6 +22,7 @@ from whisper_service.engine import catalog
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
 from whisper_service.serving import logs
+from whisper_service.serving.metrics import WINDOW, RayMetrics
 from whisper_service.settings import Settings
 from whisper_service.types import Audio, DecodeJob, Hypothesis, LanguageDetection, ModelStatus
 
@@ -56,6 +57,7 @@ class WhisperASR:
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
         logs.use_serve_handlers(settings)
         self._settings = settings
+        self._metrics = RayMetrics([WINDOW])
         self._scheduler = Scheduler(
             max_batch_size=settings.max_batch_size,
             batch_wait=settings.batch_wait,
@@ -113,9 +115,12 @@ class WhisperASR:
     # --- work
 
     async def _decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
+        began = time.monotonic()
         engine = await self._engine(model_size)
         # Cancelling the call cancels the future, which drops the job if it has not begun.
-        return await asyncio.wrap_future(self._scheduler.submit(engine, job))
+        hypothesis = await asyncio.wrap_future(self._scheduler.submit(engine, job))
+        self._metrics.record(WINDOW, time.monotonic() - began, catalog.canonical_name(model_size))
+        return hypothesis
 
     async def _detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
         engine = await self._engine(model_size)
@@ -200,7 +205,7 @@ class WhisperASR:
         from whisper_service.engine.engine import load_engine
 
         # Ray sets OMP_NUM_THREADS to the replica's CPUs, at least 1, unless the operator did.
-        torch.set_num_threads(max(1, int(self._settings.asr_num_cpus)))
+        torch.set_num_threads(max(1, int(self._settings.asr_num_cpus or 1)))
         return load_engine(
             name,
             self._settings.weights_dir,

@@ -4,10 +4,12 @@ The names of the deployments are those of the classes; a Serve config file can o
 option below under `deployments: [{name: WhisperASR, ...}]`.
 """
 
+import os
 import secrets
 
 import ray
 from ray import serve
+from ray.experimental import internal_kv
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
@@ -25,12 +27,18 @@ _HEALTH_CHECK_TIMEOUT = 30.0
 """Seconds, Serve's default; WhisperASR answers within 5."""
 _SHUTDOWN_POLL = 0.5
 """Seconds between Serve's looks at whether a stopping replica is idle."""
+_KEY_NAME = b"whisper-streaming:resume-key"
 
 
 def build(settings: Settings) -> Application:
     """Bind both deployments."""
-    settings = settings.model_copy(update={"resume_key": settings.resume_key or new_key()})
     num_gpus = gpus_per_replica(settings)
+    settings = settings.model_copy(
+        update={
+            "resume_key": settings.resume_key or cluster_key(),
+            "asr_num_cpus": settings.asr_num_cpus or cpus_per_replica(settings, num_gpus),
+        }
+    )
     if settings.device == "auto" and not num_gpus:
         # A replica that asked Ray for no GPU sees all of them all the same.
         settings = settings.model_copy(update={"device": "cpu"})
@@ -55,9 +63,28 @@ def _origin(name: str, settings: Settings) -> str:
     return f"Downloading model {name} to {path}, then loading it."
 
 
-def new_key() -> str:
-    """A key that signs resume tokens for as long as this application runs."""
-    return secrets.token_hex(32)
+def cluster_key() -> str:
+    """A key that signs resume tokens for as long as the Ray cluster lives.
+
+    The application is built again whenever its arguments change, and streams that the change
+    breaks come back with tokens of the build before. So the first key made is kept in Ray's own
+    store, which all nodes share.
+    """
+    key = secrets.token_hex(32)
+    if not ray.is_initialized():
+        return key
+    internal_kv._internal_kv_put(_KEY_NAME, key.encode(), overwrite=False)
+    return str(internal_kv._internal_kv_get(_KEY_NAME).decode())
+
+
+def cpus_per_replica(settings: Settings, num_gpus: float) -> float:
+    """Cores for a WhisperASR replica that the settings leave to the machine.
+
+    With a GPU the work is there. Without one it is torch's threads, and one core stays free for
+    sockets and ffmpeg.
+    """
+    cores = (os.cpu_count() or 1) - 1
+    return 1 if num_gpus else float(max(1, cores // settings.asr_max_replicas))
 
 
 def gpus_per_replica(settings: Settings) -> float:
@@ -90,7 +117,8 @@ def _asr_deployment(settings: Settings, num_gpus: float) -> serve.Deployment:
         health_check_timeout_s=_HEALTH_CHECK_TIMEOUT,
         graceful_shutdown_timeout_s=settings.drain_timeout,
         graceful_shutdown_wait_loop_s=_SHUTDOWN_POLL,
-        logging_config=logs.logging_config(settings),
+        # Its calls are windows, many a request.
+        logging_config=logs.logging_config(settings, has_access_log=False),
     )
 
 

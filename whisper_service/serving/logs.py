@@ -10,10 +10,18 @@ _PACKAGE = "whisper_service"
 _SERVE = "ray.serve"
 
 
-def logging_config(settings: Settings) -> LoggingConfig:
+def logging_config(settings: Settings, *, has_access_log: bool = True) -> LoggingConfig:
     """Serve's logging as the settings have it; no environment variable sets the encoding."""
     encoding = EncodingType.JSON if settings.log_format == "json" else EncodingType.TEXT
-    return LoggingConfig(encoding=encoding, log_level=settings.log_level)
+    return LoggingConfig(
+        encoding=encoding, log_level=settings.log_level, enable_access_log=has_access_log
+    )
+
+
+def machinery_config(settings: Settings) -> LoggingConfig:
+    """For Serve's own processes, whose every step is news to nobody but when it goes wrong."""
+    level = "DEBUG" if settings.log_level == "DEBUG" else "WARNING"
+    return logging_config(settings.model_copy(update={"log_level": level}))
 
 
 def use_serve_handlers(settings: Settings) -> None:

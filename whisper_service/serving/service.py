@@ -6,9 +6,11 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from whisper_service.api.metrics import STREAM_MEASURES
 from whisper_service.serving import logs
 from whisper_service.serving.draining import is_draining
 from whisper_service.serving.handles import RemoteDecoder
+from whisper_service.serving.metrics import RayMetrics
 from whisper_service.settings import Settings
 
 
@@ -20,9 +22,12 @@ class WhisperService:
         logs.use_serve_handlers(settings)
         self._settings = settings
         self._decoder = RemoteDecoder(asr, settings)
+        self._metrics = RayMetrics(STREAM_MEASURES)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once, after the constructor."""
         from whisper_service.api.app import create_app
 
-        return create_app(self._settings, self._decoder, draining=is_draining)
+        return create_app(
+            self._settings, self._decoder, draining=is_draining, metrics=self._metrics
+        )

@@ -1,0 +1,102 @@
+"""What is taken for made up, and what is left alone."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.policy.world import FakeDetector, Spoken, config, stream, synthesise
+from whisper_service.policy.events import Final
+from whisper_service.policy.guard import guard
+from whisper_service.policy.stream import StreamPlan
+from whisper_service.types import DecodeOptions, Hypothesis, Segment, Word
+
+OPTIONS = DecodeOptions()
+
+
+def hypothesis(*texts: str, **fields: float) -> Hypothesis:
+    """A segment of a second for each text."""
+    segments = (Segment(i, float(i), i + 1.0, text, **fields) for i, text in enumerate(texts))
+    return Hypothesis("en", 0.9, tuple(segments))
+
+
+def text(said: Hypothesis) -> str:
+    return "".join(segment.text for segment in said.segments)
+
+
+@pytest.mark.parametrize(
+    ("looped", "left"),
+    [
+        (" I know. I know. I know. I know. I know.", " I know."),
+        (" so we go go go go go go on", " so we go on"),
+        (" one two three one two three one two three one two three", " one two three"),
+        (" a, A. a! a?", " a,"),
+    ],
+)
+def test_of_a_loop_one_copy_is_left(looped, left):
+    guarded = guard(hypothesis(looped, compression_ratio=3.0), OPTIONS)
+    assert (text(guarded.hypothesis), guarded.n_loops) == (left, 1)
+
+
+def test_a_loop_across_segments_is_one_too():
+    guarded = guard(hypothesis(*[" Well, yes."] * 9, compression_ratio=5.0), OPTIONS)
+    (segment,) = guarded.hypothesis.segments
+    assert (segment.text, segment.end) == (" Well, yes.", 9.0)
+
+
+def test_what_is_left_of_a_loop_lasts_as_long_as_the_loop():
+    words = tuple(Word(" no", i / 2, i / 2 + 0.4, 0.9) for i in range(8))
+    segment = Segment(0, 0.0, 4.0, " no" * 8, words, compression_ratio=3.0)
+    guarded = guard(Hypothesis("en", 0.9, (segment,)), OPTIONS)
+    assert guarded.hypothesis.segments[0].words == (Word(" no", 0.0, 3.9, 0.9),)
+
+
+def test_repetition_that_the_decode_is_sure_of_is_speech():
+    said = hypothesis(" zero zero zero zero zero", compression_ratio=1.2)
+    assert guard(said, OPTIONS).hypothesis is said
+
+
+def test_three_times_is_no_loop():
+    said = hypothesis(" no no no", compression_ratio=3.0)
+    assert guard(said, OPTIONS).hypothesis is said
+
+
+@pytest.mark.parametrize("fields", [{"no_speech_prob": 0.7}, {"avg_logprob": -1.2}])
+def test_a_stock_phrase_out_of_noise_is_dropped(fields):
+    guarded = guard(hypothesis(" Thanks for watching!", " real words", **fields), OPTIONS)
+    assert (text(guarded.hypothesis), guarded.n_phrases) == (" real words", 1)
+
+
+def test_a_stock_phrase_that_somebody_says_is_kept():
+    said = hypothesis(" Thank you.", no_speech_prob=0.1, avg_logprob=-0.3)
+    assert guard(said, OPTIONS).hypothesis is said
+
+
+def test_no_thresholds_switch_it_off():
+    off = DecodeOptions(
+        compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None
+    )
+    said = hypothesis(" a a a a a", no_speech_prob=1.0, avg_logprob=-9.0, compression_ratio=9.0)
+    assert guard(said, off).hypothesis is said
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=40))
+def test_no_word_comes_in_and_none_goes_altogether(letters):
+    said = hypothesis("".join(f" {letter}" for letter in letters), compression_ratio=3.0)
+    once = guard(said, OPTIONS).hypothesis
+    assert set(text(once).split()) == set(letters)
+    assert len(text(once)) <= len(text(said))
+
+
+def test_a_stream_tells_no_loop_and_counts_it():
+    plan = StreamPlan(config(partial_interval=0.0), detector=FakeDetector())
+    plan.receive_audio(synthesise([Spoken(0.4, 0.05)] * 6))
+    plan.stop()
+    while (job := plan.next_job()) is not None:
+        plan.receive_hypothesis(job, hypothesis(" on and on" * 9, compression_ratio=4.0))
+    finals = [event.segment.text for event in plan.events() if isinstance(event, Final)]
+    assert finals == [" on and on"]
+    assert (plan.n_loops, plan.n_phrases) == (1, 0)
+
+
+def test_a_stream_without_any_counts_none():
+    assert stream(synthesise([Spoken(0.4, 0.05)] * 6), config()).plan.n_loops == 0
