@@ -2,16 +2,12 @@
 
 import numpy as np
 
-from whisper_service.types import Encoding
-
-_SAMPLE_BYTES = {Encoding.PCM_S16LE: 2, Encoding.PCM_F32LE: 4, Encoding.MULAW: 1, Encoding.ALAW: 1}
-
 
 class Splitter:
     """Takes chunks cut anywhere, and gives each channel its own whole samples."""
 
-    def __init__(self, encoding: Encoding, n_channels: int) -> None:
-        self._sample_bytes = _SAMPLE_BYTES[encoding]
+    def __init__(self, sample_bytes: int, n_channels: int) -> None:
+        self._sample_bytes = sample_bytes
         self._n_channels = n_channels
         self._pending = b""
 

@@ -52,9 +52,11 @@ class Channel:
     """What hears one channel."""
 
     def __init__(self, config: StreamConfig, results: ChannelResults) -> None:
+        assert config.pcm is not None  # a request's audio is always raw
         self._config = config
+        self._sample_rate = config.pcm.sample_rate
         self._pcm = PcmReader(config.pcm)
-        self._resampler = Resampler(config.pcm.sample_rate)
+        self._resampler = Resampler(self._sample_rate)
         self.results = results
         self.plans: deque[StreamPlan] = deque([self._plan(0.0)])
         """The last one hears, the first one is decoded."""
@@ -100,7 +102,7 @@ class Channel:
         if len(rest):
             self.plans[-1].receive_audio(rest)
         self.plans[-1].stop()
-        self._resampler = Resampler(self._config.pcm.sample_rate)
+        self._resampler = Resampler(self._sample_rate)
 
     def _plan(self, begin: float) -> StreamPlan:
         offset, language = round(begin * SAMPLE_RATE), self._config.decode.language
@@ -128,7 +130,7 @@ class LiveRequest:
         self._draining = draining
         self._outlet = Outlet(socket, settings.stream_idle_timeout)
         n_streams = request.query.n_streams
-        self._splitter = Splitter(config.pcm.encoding, n_streams)
+        self._splitter = Splitter(request.query.sample_bytes, n_streams)
         self._channels = [
             Channel(config, ChannelResults(request, index)) for index in range(n_streams)
         ]

@@ -92,6 +92,11 @@ class ListenQuery(Input):
         """Channels that are heard apart."""
         return self.channels if self.multichannel else 1
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample of one channel."""
+        return 2 if self.encoding == "linear16" else 1
+
     def stream_config(self, default_model: str) -> StreamConfig:
         """How each of them is heard."""
         pause_ms = self.endpointing or self.utterance_end_ms

@@ -63,19 +63,22 @@ class _Run:
     turns: DetectedTurns | CommittedTurn
     config: StreamConfig
     begin: float
+    sample_rate: int = field(init=False)
     pcm: PcmReader = field(init=False)
     resampler: Resampler = field(init=False)
     n_samples: int = 0
     """Received, at the rate they were sent."""
 
     def __post_init__(self) -> None:
+        assert self.config.pcm is not None  # a session's audio is always raw
+        self.sample_rate = self.config.pcm.sample_rate
         self.pcm = PcmReader(self.config.pcm)
-        self.resampler = Resampler(self.config.pcm.sample_rate)
+        self.resampler = Resampler(self.sample_rate)
 
     @property
     def heard(self) -> float:
         """Seconds of audio it was given."""
-        return self.n_samples / self.config.pcm.sample_rate
+        return self.n_samples / self.sample_rate
 
     def read(self, data: bytes) -> Audio:
         """Bytes to samples for the plan."""
