@@ -60,6 +60,12 @@ class DecodeOptions:
     """Tried in order until a decode passes the two thresholds below."""
     beam_size: int | None = None
     """Beams at temperature 0; None is greedy."""
+    best_of: int | None = None
+    """Samples at temperatures above 0, of which the likeliest is taken; None is one."""
+    patience: float | None = None
+    """Beam search ends with `patience * beam_size` candidates (arXiv:2204.05424); None is 1."""
+    length_penalty: float | None = None
+    """Google NMT's alpha (arXiv:1609.08144) to rank candidates by; None is the mean."""
     timestamps: Timestamps = "segment"
     # when a decode counts as failed, and a window as silent
     compression_ratio_threshold: float | None = 2.4
@@ -98,6 +104,8 @@ class DecodeJob:
     """At most `WINDOW_SAMPLES`."""
     options: DecodeOptions = field(default_factory=DecodeOptions)
     previous_text: str = ""
+    prefix: str = ""
+    """What is already said in this window: the decode goes on from here, and leaves it out."""
     priority: Priority = "file"
     deadline: float | None = None
     """Seconds since the epoch; a job not begun by then is refused instead of decoded."""

@@ -1,9 +1,11 @@
-"""The bundled model, loaded once."""
+"""The bundled model, loaded once: as our engine and as openai-whisper's own."""
 
 from pathlib import Path
 
 import pytest
 import torch
+import whisper
+from whisper.model import Whisper
 
 from whisper_service.engine import catalog
 from whisper_service.engine.engine import Engine, load_engine
@@ -20,6 +22,11 @@ def demo_path() -> Path:
 @pytest.fixture(scope="session")
 def demo(demo_path: Path) -> Engine:
     return load_engine("demo", demo_path.parent, device="cpu", dtype="float32", can_download=False)
+
+
+@pytest.fixture(scope="session")
+def reference(demo_path: Path) -> Whisper:
+    return whisper.load_model(str(demo_path), device="cpu").float().eval()
 
 
 @pytest.fixture(scope="session", autouse=True)

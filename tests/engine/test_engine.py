@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 import whisper
-from whisper.audio import log_mel_spectrogram, pad_or_trim
-from whisper.decoding import DecodingResult
 
 from tests.speech import TEXTS, language_of, speech
-from whisper_service.engine import catalog, fallback
+from whisper_service.engine import catalog
 from whisper_service.engine.engine import Engine, load_engine
+from whisper_service.engine.run import Run
 from whisper_service.errors import InvalidAudio, InvalidParameter, ServiceError, UnknownLanguage
 from whisper_service.types import (
     SAMPLE_RATE,
@@ -34,11 +33,6 @@ def decode(
     (answer,) = engine.decode([DecodeJob(audio, options, previous)])
     assert isinstance(answer, Hypothesis), answer
     return answer
-
-
-def oracle(engine: Engine, audio: Audio, **options: object) -> DecodingResult:
-    mel = log_mel_spectrogram(pad_or_trim(audio))
-    return whisper.decode(engine._model, mel, whisper.DecodingOptions(fp16=False, **options))
 
 
 def text(hypothesis: Hypothesis) -> str:
@@ -64,51 +58,6 @@ def test_it_hears_what_is_said_and_in_which_language(demo: Engine, name: str) ->
     assert 0.9 < hypothesis.language_probability <= 1
 
 
-@pytest.mark.parametrize(("name", "beam_size"), [*((n, None) for n in TEXTS), ("en_eight", 2)])
-def test_same_tokens_as_openai_whisper(demo: Engine, name: str, beam_size: int | None) -> None:
-    expected = oracle(demo, speech(name), beam_size=beam_size)
-    options = replace(ONCE, beam_size=beam_size)
-    hypothesis = decode(demo, speech(name), options)
-    (segment,) = hypothesis.segments
-    assert list(segment.tokens) == expected.tokens
-    assert segment.avg_logprob == pytest.approx(expected.avg_logprob, abs=1e-4)
-    assert segment.no_speech_prob == pytest.approx(expected.no_speech_prob, abs=1e-6)
-    assert segment.compression_ratio == expected.compression_ratio
-
-
-def test_same_segments_and_words_as_transcribe(demo: Engine) -> None:
-    audio = full_window("en_four_seven_nine", "en_zero_one_two")
-    expected = whisper.transcribe(
-        demo._model, audio, language="en", temperature=0.0, word_timestamps=True, fp16=False
-    )
-    options = replace(ONCE, language="en", timestamps="word")
-    hypothesis = decode(demo, audio, options)
-    first, ours = expected["segments"][0], hypothesis.segments[0]
-    assert (ours.text, ours.start, ours.end) == (first["text"], first["start"], first["end"])
-    assert [(w.text, w.start, w.end) for w in ours.words] == [
-        (w["word"], w["start"], w["end"]) for w in first["words"]
-    ]
-    assert [w.probability for w in ours.words] == pytest.approx(
-        [w["probability"] for w in first["words"]], abs=1e-4
-    )
-
-
-@pytest.mark.parametrize("task", ["transcribe", "translate"])
-def test_prompt_and_task_reach_the_model_as_in_openai_whisper(demo: Engine, task: str) -> None:
-    audio = speech("de_drei_vier")
-    expected = oracle(demo, audio, language="de", task=task, prompt="eins zwei")
-    options = replace(ONCE, language="de", task=task, prompt="eins")
-    assert tokens(decode(demo, audio, options, previous=" zwei")) == expected.tokens
-
-
-def test_without_timestamps_all_text_is_one_segment(demo: Engine) -> None:
-    audio = speech("en_zero_one_two")
-    expected = oracle(demo, audio, language="en", without_timestamps=True)
-    (segment,) = decode(demo, audio, replace(ONCE, language="en", timestamps="none")).segments
-    assert list(segment.tokens) == expected.tokens
-    assert (segment.start, segment.end) == (0.0, len(audio) / SAMPLE_RATE)
-
-
 def test_mixed_batch_says_the_same_as_each_job_alone(demo: Engine) -> None:
     options = [replace(ONCE, timestamps="word"), replace(ONCE, prompt="numbers", max_tokens=3)]
     names = ["en_zero_one_two", "de_drei_vier", "es_cinco_ocho"]
@@ -122,6 +71,41 @@ def test_mixed_batch_says_the_same_as_each_job_alone(demo: Engine) -> None:
         assert [(s.start, s.end, s.text) for s in answer.segments] == [
             (s.start, s.end, s.text) for s in alone.segments
         ]
+
+
+def test_without_timestamps_all_text_is_one_segment(demo: Engine) -> None:
+    audio = speech("en_zero_one_two")
+    (segment,) = decode(demo, audio, replace(ONCE, language="en", timestamps="none")).segments
+    assert (segment.start, segment.end) == (0.0, len(audio) / SAMPLE_RATE)
+
+
+def test_only_failed_jobs_are_decoded_again(demo: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[float, DecodeJob]] = []
+    begin = Run.begin
+
+    def counting(run: Run, device: torch.device) -> None:
+        begin(run, device)
+        begun.append((run.search.temperature, run.job))
+
+    monkeypatch.setattr(Run, "begin", counting)
+    speech_alone = speech("en_zero_one_two")
+    noise = np.random.default_rng(0).normal(0, 0.1, len(speech_alone)).astype(np.float32)
+    clear = decode(demo, speech_alone)
+    options = DecodeOptions(
+        language="en",
+        max_tokens=8,
+        temperatures=(0.0, 0.4),
+        logprob_threshold=clear.segments[0].avg_logprob - 0.01,
+        no_speech_threshold=None,
+    )
+    begun.clear()
+    good, bad = DecodeJob(speech_alone, options), DecodeJob(speech_alone + noise, options)
+    kept, retried = demo.decode([good, bad])
+    assert begun == [(0.0, good), (0.0, bad), (0.4, bad)]
+    assert isinstance(kept, Hypothesis)
+    assert isinstance(retried, Hypothesis)
+    assert {s.temperature for s in kept.segments} == {0.0}
+    assert {s.temperature for s in retried.segments} <= {0.4}
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -185,41 +169,6 @@ def test_read_only_audio_is_taken_as_it_comes(demo: Engine) -> None:
     audio = speech("en_eight")
     audio.flags.writeable = False
     assert text(decode(demo, audio)) == "eight"
-
-
-def test_only_failed_rows_are_decoded_again(demo: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[tuple[float, int]] = []
-    original = fallback._decode
-
-    def counting(
-        model: object,
-        features: torch.Tensor,
-        options: whisper.DecodingOptions,
-        languages: list[str],
-    ) -> list[DecodingResult]:
-        sizes.append((options.temperature, len(features)))
-        return original(model, features, options, languages)
-
-    monkeypatch.setattr(fallback, "_decode", counting)
-    noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
-    clear = demo.decode([DecodeJob(speech("en_zero_one_two"), ONCE)])[0]
-    assert isinstance(clear, Hypothesis)
-    threshold = clear.segments[0].avg_logprob - 0.01
-    options = DecodeOptions(
-        language="en",
-        max_tokens=8,
-        temperatures=(0.0, 0.4),
-        logprob_threshold=threshold,
-        no_speech_threshold=None,
-    )
-    sizes.clear()
-    jobs = [DecodeJob(speech("en_zero_one_two"), options), DecodeJob(noise, options)]
-    kept, retried = demo.decode(jobs)
-    assert sizes == [(0.0, 2), (0.4, 1)]
-    assert isinstance(kept, Hypothesis)
-    assert isinstance(retried, Hypothesis)
-    assert {s.temperature for s in kept.segments} == {0.0}
-    assert {s.temperature for s in retried.segments} <= {0.4}
 
 
 def test_silence_is_left_out_by_the_no_speech_rule(demo: Engine) -> None:

@@ -1,15 +1,12 @@
 from dataclasses import replace
 
 import pytest
-from whisper.decoding import DecodingResult
 
-from whisper_service.engine.fallback import is_silence, needs_fallback
+from whisper_service.engine.fallback import Result, is_silence, needs_fallback
 from whisper_service.types import DecodeOptions
 
 OPTIONS = DecodeOptions()
-GOOD = DecodingResult(
-    audio_features=None, language="en", avg_logprob=-0.3, no_speech_prob=0.0, compression_ratio=1.2
-)
+GOOD = Result(tokens=(), avg_logprob=-0.3, no_speech_prob=0.0, compression_ratio=1.2)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +20,7 @@ GOOD = DecodingResult(
     ],
 )
 def test_repetitive_or_improbable_text_is_tried_again_but_not_silence(
-    result: DecodingResult, expected: bool
+    result: Result, expected: bool
 ) -> None:
     assert needs_fallback(result, OPTIONS) is expected
 
@@ -43,6 +40,6 @@ def test_no_threshold_accepts_everything() -> None:
     ],
 )
 def test_silence_is_a_window_without_speech_and_without_confident_text(
-    result: DecodingResult, expected: bool
+    result: Result, expected: bool
 ) -> None:
     assert is_silence(result, OPTIONS) is expected

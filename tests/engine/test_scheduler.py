@@ -2,47 +2,62 @@
 
 import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 
 import numpy as np
 import pytest
 
 from whisper_service.engine.scheduler import Scheduler
-from whisper_service.errors import (
-    InternalError,
-    InvalidAudio,
-    Overloaded,
-    Restarting,
-    ServiceError,
-)
+from whisper_service.engine.ticket import Ticket
+from whisper_service.errors import InternalError, InvalidAudio, Overloaded, Restarting
 from whisper_service.types import DecodeJob, DecodeOptions, Hypothesis, Priority
 
 WAIT = 10.0
 
 
 class GatedEngine:
-    """Answers each job with its prompt as language, once the gate is open; "bad" fails alone,
-    "bug" makes the whole batch crash."""
+    """Answers each job with its prompt as language in the first step after it was admitted, once
+    the gate is open; "long" goes on until it may end, "bad" is refused, "bug" crashes the step."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_places: int = 4, encode_batch: int = 3) -> None:
         self.gate = threading.Event()
+        self.may_end = threading.Event()
         self.entered = threading.Event()
+        self.encode_batch = encode_batch
+        self.n_places = n_places
         self.batches: list[list[str]] = []
+        self.steps: list[list[str]] = []
+        self.running: list[Ticket] = []
 
-    def batch_key(self, job: DecodeJob) -> Hashable:
-        return job.options.task
+    def refuse(self, ticket: Ticket) -> bool:
+        if name(ticket.job) == "bad":
+            ticket.outcome = InvalidAudio("bad")
+        return ticket.outcome is not None
 
-    def decode(self, jobs: Sequence[DecodeJob]) -> list[Hypothesis | ServiceError]:
-        self.batches.append([name(job) for job in jobs])
+    def has_room(self, *tickets: Ticket) -> bool:
+        return len(self.running) + len(tickets) <= self.n_places
+
+    def admit(self, tickets: Sequence[Ticket]) -> None:
+        self.batches.append([name(ticket.job) for ticket in tickets])
+        self.running += tickets
+
+    def step(self) -> None:
+        self.steps.append([name(ticket.job) for ticket in self.running])
         self.entered.set()
         assert self.gate.wait(WAIT)
-        if "bug" in map(name, jobs):
+        if "bug" in self.steps[-1]:
             raise ZeroDivisionError
-        return [
-            InvalidAudio("bad") if name(job) == "bad" else Hypothesis(name(job), 1.0)
-            for job in jobs
-        ]
+        for ticket in list(self.running):
+            if name(ticket.job) != "long" or self.may_end.is_set():
+                ticket.outcome = Hypothesis(name(ticket.job), 1.0)
+                self.running.remove(ticket)
+
+    def cancel(self, ticket: Ticket) -> None:
+        self.running.remove(ticket)
+
+    def reset(self) -> None:
+        self.running.clear()
 
 
 def name(job: DecodeJob) -> str:
@@ -54,9 +69,8 @@ def job(
     *,
     priority: Priority = "file",
     deadline: float | None = None,
-    translate: bool = False,
 ) -> DecodeJob:
-    options = DecodeOptions(prompt=name, task="translate" if translate else "transcribe")
+    options = DecodeOptions(prompt=name)
     return DecodeJob(np.zeros(1, np.float32), options, priority=priority, deadline=deadline)
 
 
@@ -65,6 +79,7 @@ def engine() -> Iterator[GatedEngine]:
     engine = GatedEngine()
     yield engine
     engine.gate.set()
+    engine.may_end.set()
 
 
 @pytest.fixture
@@ -72,6 +87,7 @@ def scheduler(engine: GatedEngine) -> Iterator[Scheduler]:
     scheduler = Scheduler(max_batch_size=3, batch_wait=0.0, max_queued=10)
     yield scheduler
     engine.gate.set()
+    engine.may_end.set()
     scheduler.close(WAIT)
     assert not scheduler.is_alive
 
@@ -107,14 +123,26 @@ def test_live_comes_first_then_the_nearest_deadline_then_the_oldest(
     assert engine.batches[1:] == [["live", "sooner", "soon"], ["old", "new"]]
 
 
-def test_compatible_jobs_share_a_batch_and_others_do_not(
+def test_jobs_join_while_others_are_decoded_and_short_ones_leave_first(
     scheduler: Scheduler, engine: GatedEngine
 ) -> None:
+    long = scheduler.submit(engine, job("long"))
+    assert engine.entered.wait(WAIT)
+    short = scheduler.submit(engine, job("short"))
+    assert release(engine, short) == ["short"]
+    assert not long.done()
+    engine.may_end.set()
+    assert release(engine, long) == ["long"]
+    assert engine.steps[1] == ["long", "short"]
+
+
+def test_files_leave_a_place_to_live_jobs(scheduler: Scheduler, engine: GatedEngine) -> None:
     hold(scheduler, engine)
-    names = ["a", "b", "c", "d"]
-    futures = [scheduler.submit(engine, job(n, translate=n in "bd")) for n in names]
-    assert release(engine, *futures) == names
-    assert engine.batches[1:] == [["a", "c"], ["b", "d"]]
+    files = [scheduler.submit(engine, job("long")) for _ in range(4)]
+    live = scheduler.submit(engine, job("live", priority="live"))
+    assert release(engine, live) == ["live"]
+    assert not any(future.done() for future in files)
+    assert max(step.count("long") for step in engine.steps) == 3
 
 
 def test_jobs_of_two_models_do_not_share_a_batch(scheduler: Scheduler, engine: GatedEngine) -> None:
@@ -128,6 +156,7 @@ def test_jobs_of_two_models_do_not_share_a_batch(scheduler: Scheduler, engine: G
 
 def test_a_batch_waits_for_company_but_not_when_it_is_full(engine: GatedEngine) -> None:
     engine.gate.set()
+    engine.encode_batch = 2
     scheduler = Scheduler(max_batch_size=2, batch_wait=WAIT)
     futures = [scheduler.submit(engine, job(n)) for n in ("a", "b")]
     assert release(engine, *futures) == ["a", "b"]
@@ -161,6 +190,16 @@ def test_cancelled_job_is_never_decoded(scheduler: Scheduler, engine: GatedEngin
     assert engine.batches == [["first"], ["kept"]]
     with pytest.raises(CancelledError):
         cancelled.result(WAIT)
+
+
+def test_job_cancelled_while_it_is_decoded_gives_its_place_back_within_a_step(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
+    long = scheduler.submit(engine, job("long"))
+    assert engine.entered.wait(WAIT)
+    assert long.cancel()
+    assert release(engine, scheduler.submit(engine, job("next"))) == ["next"]
+    assert engine.steps == [["long"], ["next"]]
 
 
 def test_job_past_its_deadline_is_refused_instead_of_decoded(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from whisper_service.engine.engine import Engine
+from whisper_service.engine.ticket import Ticket
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, UnknownModel
 from whisper_service.serving import asr as asr_module
 from whisper_service.serving.asr import WhisperASR
@@ -24,7 +25,7 @@ JOB = DecodeJob(np.zeros(100, np.float32))
 class FakeEngine:
     """An engine that says its name, and can be made to fail or to stand still."""
 
-    is_multilingual, n_parameters = False, 7
+    is_multilingual, n_parameters, encode_batch = False, 7, 1
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -33,17 +34,29 @@ class FakeEngine:
         self.entered = threading.Event()
         self.fails = False
         self.warm_ups = 0
-
-    def batch_key(self, job: DecodeJob) -> str:
-        return self.name
+        self.tickets: list[Ticket] = []
 
     def warm_up(self) -> None:
         self.warm_ups += 1
         self._work()
 
-    def decode(self, jobs: list[DecodeJob]) -> list[Hypothesis]:
+    def refuse(self, ticket: Ticket) -> bool:
+        return False
+
+    def has_room(self, *tickets: Ticket) -> bool:
+        return True
+
+    def admit(self, tickets: list[Ticket]) -> None:
+        self.tickets += tickets
+
+    def step(self) -> None:
         self._work()
-        return [Hypothesis(self.name, 1.0) for _ in jobs]
+        for ticket in self.tickets:
+            ticket.outcome = Hypothesis(self.name, 1.0)
+        self.tickets.clear()
+
+    def reset(self) -> None:
+        self.tickets.clear()
 
     def _work(self) -> None:
         self.entered.set()

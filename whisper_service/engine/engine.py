@@ -1,20 +1,24 @@
 """Jobs in, hypotheses out: one model, behind a face that says nothing of how it decodes.
 
-Owns the order of the steps. Not thread-safe: one thread decodes (scheduler.py). Refuses to know
-who asked, and what a job's audio is a part of.
+Owns what a job means to the model: its language, its prompt, its words. Not thread-safe: one
+thread decodes (scheduler.py). Refuses to know who asked, and what a job's audio is a part of.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
-from itertools import groupby
+import weakref
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from whisper.decoding import DecodingResult, detect_language
+from torch import Tensor
 from whisper.model import Whisper
 from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
-from whisper_service.engine import fallback, features, prompt, segments, words
+from whisper_service.engine import answer, cache, features, kernels, words
+from whisper_service.engine.batch import Batch
+from whisper_service.engine.encoder import encode
+from whisper_service.engine.fallback import Result, is_silence
 from whisper_service.engine.model import (
     Device,
     Dtype,
@@ -23,17 +27,17 @@ from whisper_service.engine.model import (
     resolve_device,
     resolve_dtype,
 )
-from whisper_service.errors import (
-    InvalidAudio,
-    InvalidParameter,
-    ServiceError,
-    UnknownLanguage,
-)
+from whisper_service.engine.prompt import make_prompt
+from whisper_service.engine.refusal import bad_audio, bad_options
+from whisper_service.engine.rules import Rules
+from whisper_service.engine.run import Run
+from whisper_service.engine.step import Attention, Decoder
+from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.weights import decoder_weights, encoder_weights
+from whisper_service.errors import ServiceError
 from whisper_service.types import (
     SAMPLE_RATE,
-    TASKS,
     WINDOW_SAMPLES,
-    WINDOW_SECONDS,
     Audio,
     DecodeJob,
     DecodeOptions,
@@ -47,166 +51,231 @@ _TONE: Audio = 0.1 * np.sin(
     np.arange(SAMPLE_RATE, dtype=np.float32) * np.float32(2 * np.pi * 440 / SAMPLE_RATE)
 )
 """A second of sound to warm up with."""
+_LINES_PER_SLOT = 5
+"""openai-whisper's command line decodes with five beams or five samples: all windows may."""
+_SLOTS_FOR_LIVE = 4
+"""One slot more for every so many, which only live jobs may take (`Scheduler`)."""
 
 
 class Engine:
-    """A loaded model that decodes batches of windows."""
+    """A loaded model that decodes windows, any number of them together."""
 
-    def __init__(self, name: str, model: Whisper, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: Whisper,
+        dtype: torch.dtype = torch.float32,
+        *,
+        max_batch_size: int = 8,
+    ) -> None:
         self.name = name
-        self._model = model
-        self._dtype = dtype
-        self._languages: tuple[str, ...] = tuple(LANGUAGES)[: model.num_languages]
-
-    @property
-    def is_multilingual(self) -> bool:
-        """Whether it knows any language but English."""
-        return bool(self._model.is_multilingual)
-
-    @property
-    def n_parameters(self) -> int:
-        """Weights and biases."""
-        return sum(parameter.numel() for parameter in self._model.parameters())
+        self.max_batch_size = max_batch_size
+        self.dims = model.dims
+        self.is_multilingual: bool = bool(model.is_multilingual)
+        self.n_parameters = sum(parameter.numel() for parameter in model.parameters())
+        self._n_languages: int = model.num_languages
+        self._device: torch.device = model.device
+        self._alignment_heads: list[tuple[int, int]] = [
+            (int(layer), int(head)) for layer, head in model.alignment_heads.indices().T.tolist()
+        ]
+        self._encoder = encoder_weights(model, dtype)
+        base = self._tokenizer("transcribe", "en")
+        self.rules = Rules(base, self.dims.n_vocab, self.dims.n_audio_ctx, self._device)
+        n_slots = max_batch_size + -(-max_batch_size // _SLOTS_FOR_LIVE)
+        n_lines = n_slots * _LINES_PER_SLOT
+        self._cache = cache.allocate(self.dims, n_slots, n_lines, dtype, self._device)
+        attention = kernels.attention_for(self._cache) or Attention()
+        self._decoder = Decoder(decoder_weights(model, dtype), attention)
+        # A proxy, since the two would else keep each other, and an unloaded model its memory.
+        self._batch = Batch(self._decoder, self._cache, self.rules, weakref.proxy(self))
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages it knows."""
-        return self._languages if self.is_multilingual else ("en",)
+        return tuple(LANGUAGES)[: self._n_languages] if self.is_multilingual else ("en",)
 
-    def batch_key(self, job: DecodeJob) -> Hashable:
-        """Jobs with equal keys are decoded as one batch."""
-        return (job.options, job.previous_text)
+    @property
+    def cache_bytes(self) -> int:
+        """Memory taken for keys and values, however many windows are decoded."""
+        return self._cache.n_bytes
 
-    @torch.inference_mode()
+    # --- one batch at a time
+
     def decode(self, jobs: Sequence[DecodeJob]) -> list[Hypothesis | ServiceError]:
         """Answer each job, in order; a job that cannot be decoded is answered with its error."""
-        answers: dict[int, Hypothesis | ServiceError] = {}
-        for index, job in enumerate(jobs):
-            if error := self._refusal(job):
-                answers[index] = error
-        accepted = [index for index in range(len(jobs)) if index not in answers]
-        if accepted:
-            audios = [jobs[index].audio for index in accepted]
-            encoded = dict(zip(accepted, self._encode(audios), strict=True))
-            for group in self._groups(jobs, accepted):
-                batch = torch.stack([encoded[index] for index in group])
-                hypotheses = self._decode_batch([jobs[index] for index in group], batch)
-                answers.update(zip(group, hypotheses, strict=True))
-        return [answers[index] for index in range(len(jobs))]
+        tickets = [Ticket(job) for job in jobs]
+        waiting = deque(ticket for ticket in tickets if not self.refuse(ticket))
+        while any(ticket.outcome is None for ticket in tickets):
+            while waiting and self.has_room(waiting[0]):
+                self.admit([waiting.popleft()])
+            self.step()
+        return [ticket.outcome for ticket in tickets if ticket.outcome is not None]
+
+    # --- step by step
+
+    @property
+    def n_jobs(self) -> int:
+        """Jobs being decoded."""
+        return self._batch.n_jobs
+
+    @property
+    def n_rows(self) -> int:
+        """Rows the next step decodes a token for."""
+        return self._batch.n_rows
+
+    def refuse(self, ticket: Ticket) -> bool:
+        """Answer a job that cannot be decoded with its error."""
+        job = ticket.job
+        widest = self._cache.n_lines
+        ticket.outcome = bad_audio(job.audio) or bad_options(job, self, max_width=widest)
+        return ticket.outcome is not None
+
+    @property
+    def encode_batch(self) -> int:
+        """Windows the encoder takes at once. One fills a CPU's cores; a GPU wants several."""
+        return 1 if self._device.type == "cpu" else self.max_batch_size
+
+    def has_room(self, *tickets: Ticket) -> bool:
+        """Whether `admit` may be called with these tickets now."""
+        return self._batch.has_room(*tickets)
+
+    @torch.inference_mode()
+    def admit(self, tickets: Sequence[Ticket]) -> None:
+        """Begin to decode jobs that were not refused and for which there is room."""
+        self._batch.admit(tickets)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Decode a token for every row. A job that is done then has its ticket's outcome."""
+        self._batch.step()
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Drop a job that is being decoded; its place is free at once."""
+        self._batch.cancel(ticket)
+
+    def reset(self) -> None:
+        """Drop all jobs."""
+        self._batch.reset()
+
+    # --- other questions
 
     @torch.inference_mode()
     def detect_language(self, audio: Audio) -> LanguageDetection:
         """Say which language the first 30 s of `audio` are in. Raises `InvalidAudio`."""
         window = audio[:WINDOW_SAMPLES]
-        if error := _bad_audio(window):
+        if error := bad_audio(window):
             raise error
-        return self._languages_of(self._encode([window]), None)[0]
+        scratch = cache.allocate(self.dims, 1, 1, self._cache.cross.dtype, self._device)
+        self._decoder.listen(scratch, self._encode([window]), [0])
+        return self._detect(scratch, 0, 0, None)
 
-    @torch.inference_mode()
     def warm_up(self) -> None:
         """Decode and align a window, so that lazy start-up work does not wait for a request.
 
         The alignment's inner loop alone takes 3 s to compile (numba).
         """
         options = DecodeOptions(language="en", temperatures=(0.0,), max_tokens=4)
-        (answer,) = self.decode([DecodeJob(_TONE, options)])
-        if isinstance(answer, ServiceError):
-            raise answer
+        (answered,) = self.decode([DecodeJob(_TONE, options)])
+        if isinstance(answered, ServiceError):
+            raise answered
+        self._warm_up_words()
+
+    @torch.inference_mode()
+    def _warm_up_words(self) -> None:
         tokenizer = self._tokenizer("transcribe", "en")
         spoken = Segment(0, 0.0, 1.0, " one two", tokens=tuple(tokenizer.encode(" one two")))
-        encoded = self._encode([_TONE])[0]
-        words.align(self._model, tokenizer, encoded, features.n_frames(_TONE), [spoken], 1.0)
+        scratch = cache.allocate(self.dims, 1, 1, self._cache.cross.dtype, self._device)
+        self._align(scratch, 0, 0, tokenizer, _TONE, [spoken])
 
-    def _refusal(self, job: DecodeJob) -> ServiceError | None:
-        return _bad_audio(job.audio) or self._bad_options(job.options)
+    # --- what the batch asks
 
-    def _bad_options(self, options: DecodeOptions) -> ServiceError | None:
-        if options.task not in TASKS:
-            return _bad("task", options.task, ", ".join(TASKS))
-        if options.task == "translate" and not self.is_multilingual:
-            allowed = f"transcribe; {self.name} knows only English and cannot translate"
-            return _bad("task", options.task, allowed)
-        if options.beam_size is not None and options.beam_size < 1:
-            return _bad("beam_size", options.beam_size, "1 and more, or none for greedy")
-        if options.max_tokens is not None and options.max_tokens < 1:
-            return _bad("max_tokens", options.max_tokens, "1 and more")
-        if not options.temperatures or min(options.temperatures) < 0:
-            return _bad("temperature", options.temperatures, "one or more numbers from 0 on")
-        if options.language is not None and options.language not in self.languages:
-            return UnknownLanguage(
-                f"Model {self.name!r} does not know the language {options.language!r}."
-                f" Languages: {', '.join(self.languages)}.",
-                param="language",
-                got=options.language,
-                allowed=list(self.languages),
-            )
-        return None
+    def listen(self, tickets: Sequence[Ticket], slots: Sequence[int]) -> None:
+        """Fill the slots with the tickets' windows."""
+        encoded = self._encode([ticket.job.audio for ticket in tickets])
+        self._decoder.listen(self._cache, encoded, slots)
 
-    def _groups(self, jobs: Sequence[DecodeJob], accepted: list[int]) -> Iterator[list[int]]:
-        """Yield the indices of jobs that can be decoded together."""
-        keys = {index: self.batch_key(jobs[index]) for index in accepted}
-        order = {key: rank for rank, key in enumerate(dict.fromkeys(keys.values()))}
-        ranked = sorted(accepted, key=lambda index: order[keys[index]])
-        for _, group in groupby(ranked, key=lambda index: order[keys[index]]):
-            yield list(group)
+    def begin(self, ticket: Ticket, slot: int, lines: list[int]) -> Run:
+        """Find out the job's language and make its prompt."""
+        options = ticket.job.options
+        detection = self._detect(self._cache, slot, lines[0], options.language)
+        tokenizer = self._tokenizer(options.task, detection.language)
+        prompt = make_prompt(tokenizer, ticket.job, n_text_ctx=self.dims.n_text_ctx)
+        return Run(ticket, slot, lines, tokenizer, detection, prompt, self.dims.n_text_ctx)
 
-    def _encode(self, audios: Sequence[Audio]) -> torch.Tensor:
-        """Return features [B, 1500, n_state]."""
-        dims, device = self._model.dims, self._model.device
-        mels = features.log_mels(audios, dims.n_mels, device)
-        encoded: torch.Tensor = self._model.encoder(mels.to(self._dtype))
-        return encoded
-
-    def _decode_batch(self, jobs: Sequence[DecodeJob], encoded: torch.Tensor) -> list[Hypothesis]:
-        """Decode jobs of one key together."""
-        options = jobs[0].options
-        detections = self._languages_of(encoded, options.language)
-        languages = [detection.language for detection in detections]
-        tokens = prompt.prompt_tokens(
-            self._tokenizer(options.task, languages[0]),  # words are spelt alike in all languages
-            options.prompt,
-            jobs[0].previous_text,
-            n_text_ctx=self._model.dims.n_text_ctx,
+    def finish(self, run: Run, result: Result) -> None:
+        """Answer the run's ticket."""
+        run.ticket.outcome = Hypothesis(
+            language=run.detection.language,
+            language_probability=run.detection.probability,
+            segments=self._segments(run, result),
         )
-        results = fallback.decode_with_fallback(self._model, encoded, options, languages, tokens)
-        return [
-            Hypothesis(
-                language=detection.language,
-                language_probability=detection.probability,
-                segments=self._segments(job, row, result),
-            )
-            for job, row, detection, result in zip(jobs, encoded, detections, results, strict=True)
-        ]
 
-    def _languages_of(
-        self, encoded: torch.Tensor, language: str | None
-    ) -> Sequence[LanguageDetection]:
-        """Detect each row's language, unless it is given or the model has only one."""
-        if language is None and self.is_multilingual:
-            _, rows = detect_language(self._model, encoded)
-            return [_detection(probabilities) for probabilities in rows]
-        known = language or "en"
-        return [LanguageDetection(known, 1.0, {known: 1.0})] * len(encoded)
-
-    def _segments(
-        self, job: DecodeJob, encoded: torch.Tensor, result: DecodingResult
-    ) -> tuple[Segment, ...]:
-        if fallback.is_silence(result, job.options):
+    def _segments(self, run: Run, result: Result) -> tuple[Segment, ...]:
+        job = run.job
+        if is_silence(result, job.options):
             return ()
-        tokenizer = self._tokenizer(job.options.task, result.language)
-        duration = len(job.audio) / SAMPLE_RATE
-        found = _segments(tokenizer, result, duration)
+        found = answer.to_segments(run.tokenizer, result, len(job.audio) / SAMPLE_RATE)
         if not found or job.options.timestamps != "word":
             return found
-        frames = features.n_frames(job.audio)
-        return words.align(self._model, tokenizer, encoded, frames, found, duration)
+        place = (run.slot, run.prompt_line)
+        return self._align(self._cache, *place, run.tokenizer, job.audio, found)
+
+    def _encode(self, audios: Sequence[Audio]) -> Tensor:
+        """Return features [B, 1500, n_state]."""
+        return encode(self._encoder, features.log_mels(audios, self.dims.n_mels, self._device))
+
+    def _detect(
+        self, where: cache.Cache, slot: int, line: int, language: str | None
+    ) -> LanguageDetection:
+        """Detect the language in a slot, unless it is given or the model has only one.
+
+        `line` is overwritten.
+        """
+        if language is not None or not self.is_multilingual:
+            known = language or "en"
+            return LanguageDetection(known, 1.0, {known: 1.0})
+        tokenizer = self._tokenizer("transcribe", "en")
+        sot = torch.tensor([tokenizer.sot], device=self._device)
+        states, _ = self._decoder.prefill(where, sot, line, slot)
+        logits = self._decoder.logits(states)[0]
+        chances = logits[list(tokenizer.all_language_tokens)].softmax(-1).tolist()
+        probabilities = dict(zip(tokenizer.all_language_codes, chances, strict=True))
+        best = max(probabilities, key=probabilities.__getitem__)
+        return LanguageDetection(best, probabilities[best], probabilities)
+
+    def _align(
+        self,
+        where: cache.Cache,
+        slot: int,
+        line: int,
+        tokenizer: Tokenizer,
+        audio: Audio,
+        found: Sequence[Segment],
+    ) -> tuple[Segment, ...]:
+        """Find the words' times with one pass over their tokens. `line` is overwritten."""
+        heads: defaultdict[int, list[int]] = defaultdict(list)
+        for layer, head in self._alignment_heads:
+            heads[layer].append(head)
+
+        def score(tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+            states, scores = self._decoder.prefill(
+                where, tokens.to(self._device), line, slot, heads
+            )
+            return self._decoder.logits(states).cpu(), [score.cpu() for score in scores]
+
+        return words.align(
+            score,
+            self.dims,
+            sorted(self._alignment_heads),
+            tokenizer,
+            features.n_frames(audio),
+            found,
+            len(audio) / SAMPLE_RATE,
+        )
 
     def _tokenizer(self, task: Task, language: str) -> Tokenizer:
         return get_tokenizer(
-            self.is_multilingual,
-            num_languages=self._model.num_languages,
-            language=language,
-            task=task,
+            self.is_multilingual, num_languages=self._n_languages, language=language, task=task
         )
 
 
@@ -218,6 +287,7 @@ def load_engine(
     dtype: Dtype = "auto",
     can_download: bool = True,
     download_timeout: float = 30.0,
+    max_batch_size: int = 8,
 ) -> Engine:
     """Find or download a model's weights and load them. Raises `UnknownModel`,
     `ModelUnavailable`."""
@@ -226,52 +296,5 @@ def load_engine(
     )
     where = resolve_device(device)
     arithmetic = resolve_dtype(dtype, where)
-    return Engine(name, load_model(name, path, where, arithmetic), arithmetic)
-
-
-def _segments(tokenizer: Tokenizer, result: DecodingResult, duration: float) -> tuple[Segment, ...]:
-    """Turn a decode's tokens into segments; those without text are left out."""
-    found: list[Segment] = []
-    for span in segments.split(result.tokens, tokenizer.timestamp_begin, duration):
-        text = tokenizer.decode([token for token in span.tokens if token < tokenizer.eot])
-        if not text.strip():
-            continue
-        found.append(
-            Segment(
-                id=len(found),
-                start=span.start,
-                end=max(span.start, span.end),
-                text=text,
-                tokens=span.tokens,
-                avg_logprob=float(result.avg_logprob),
-                no_speech_prob=float(result.no_speech_prob),
-                compression_ratio=float(result.compression_ratio),
-                temperature=float(result.temperature),
-            )
-        )
-    return tuple(found)
-
-
-def _detection(probabilities: dict[str, float]) -> LanguageDetection:
-    language = max(probabilities, key=probabilities.__getitem__)
-    return LanguageDetection(language, probabilities[language], probabilities)
-
-
-def _bad_audio(audio: Audio) -> InvalidAudio | None:
-    if audio.ndim != 1 or audio.dtype != np.float32 or not 0 < len(audio) <= WINDOW_SAMPLES:
-        return InvalidAudio(
-            f"A window is mono float32 of up to {WINDOW_SECONDS} s at 16 kHz, and not empty;"
-            f" got {audio.dtype} of shape {list(audio.shape)}."
-        )
-    if not np.isfinite(audio).all():
-        return InvalidAudio("The audio holds samples that are not finite numbers.")
-    return None
-
-
-def _bad(param: str, got: object, allowed: str) -> InvalidParameter:
-    return InvalidParameter(
-        f"{param} cannot be {got!r}. Allowed: {allowed}.",
-        param=param,
-        got=got,
-        allowed=allowed,
-    )
+    model = load_model(name, path, where, arithmetic)
+    return Engine(name, model, arithmetic, max_batch_size=max_batch_size)

@@ -1,6 +1,30 @@
-"""The tokens a decode is conditioned on: the user's prompt, then the text before the window."""
+"""The tokens a decode begins with: what came before, what to do, what is already said."""
+
+from dataclasses import dataclass
 
 from whisper.tokenizer import Tokenizer
+
+from whisper_service.types import DecodeJob
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the decoder is given before it says its first token."""
+
+    tokens: tuple[int, ...]
+    sot_index: int
+    """Where `<|startoftranscript|>` stands; the probability of no speech is read there."""
+
+
+def make_prompt(tokenizer: Tokenizer, job: DecodeJob, *, n_text_ctx: int) -> Prompt:
+    """The whole prompt of a job whose language and task `tokenizer` carries."""
+    options = job.options
+    context = prompt_tokens(tokenizer, options.prompt, job.previous_text, n_text_ctx=n_text_ctx)
+    before = (tokenizer.sot_prev, *context) if context else ()
+    is_timed = options.timestamps != "none"
+    start = tokenizer.sot_sequence if is_timed else tokenizer.sot_sequence_including_notimestamps
+    prefix = _encode(tokenizer, job.prefix)[: n_text_ctx // 2 - 1]
+    return Prompt((*before, *start, *prefix), len(before))
 
 
 def prompt_tokens(

@@ -2,22 +2,28 @@
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from whisper.model import Whisper
+from torch import Tensor
+from whisper.model import ModelDimensions
 from whisper.timing import add_word_timestamps
 from whisper.tokenizer import Tokenizer
 
 from whisper_service.types import Segment, Word
 
+Scores = Callable[[Tensor], tuple[Tensor, list[Tensor]]]
+"""Tokens int64 [n] -> logits float32 [n, V]; by alignment head, the cross-attention scores
+float32 [n, 1500] before the softmax."""
+
 
 def align(
-    model: Whisper,
+    score: Scores,
+    dims: ModelDimensions,
+    heads: Sequence[tuple[int, int]],
     tokenizer: Tokenizer,
-    features: torch.Tensor,
     n_frames: int,
     segments: Sequence[Segment],
     duration: float,
@@ -25,7 +31,7 @@ def align(
     """Give each segment its words, whose texts join to the segment's.
 
     As in openai-whisper a segment's times become those of its words, unless they are far off.
-    `features` [1500, n_state]; `n_frames` of 10 ms hold audio.
+    `heads` are (layer, head), in the order of the scores; `n_frames` of 10 ms hold audio.
     """
     if n_frames < 2:  # less than one position of the encoder: nothing to align with
         return tuple(_as_one_word(segment) for segment in segments)
@@ -35,9 +41,9 @@ def align(
     ]
     add_word_timestamps(
         segments=timed,
-        model=_EncodedAudio(model),
+        model=_Scorer(score, dims, heads),
         tokenizer=tokenizer,
-        mel=features,
+        mel=torch.empty(0),
         num_frames=n_frames,
         last_speech_timestamp=0.0,
     )
@@ -46,18 +52,61 @@ def align(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _EncodedAudio:
-    """Stands in for the model in `find_alignment`, which would run the encoder once more."""
+class _Scorer:
+    """Stands in for the model in `find_alignment`, which hooks its layers to see the scores.
 
-    model: Whisper
+    The original would run the encoder once more, and needs the model as openai-whisper keeps it.
+    """
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
+    def __init__(
+        self, score: Scores, dims: ModelDimensions, heads: Sequence[tuple[int, int]]
+    ) -> None:
+        self.dims = dims
+        self.device = torch.device("cpu")
+        self.decoder = self
+        self.blocks = [_Layer() for _ in range(dims.n_text_layer)]
+        self._score = score
+        self._heads = heads
 
-    def __call__(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model.decoder(tokens, features)
-        return logits
+    @property
+    def alignment_heads(self) -> "_Scorer":
+        return self
+
+    def indices(self) -> Tensor:
+        """int64 [2, n_heads], as of the sparse tensor that openai-whisper keeps."""
+        return torch.tensor(self._heads).T
+
+    def __call__(self, _mel: Tensor, tokens: Tensor) -> Tensor:
+        logits, scores = self._score(tokens[0])
+        for (layer, head), score in zip(self._heads, scores, strict=True):
+            self.blocks[layer].seen[head] = score
+        for block in self.blocks:
+            block.show()
+        return logits[None]
+
+
+class _Layer:
+    """A decoder layer as far as `find_alignment` looks: it can be hooked."""
+
+    def __init__(self) -> None:
+        self.cross_attn = self
+        self.seen: dict[int, Tensor] = {}
+        self._hook: Callable[..., Any] | None = None
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> "_Layer":
+        self._hook = hook
+        return self
+
+    def remove(self) -> None:
+        self._hook = None
+
+    def show(self) -> None:
+        """Call the hook with the layer's outputs, of which only the scores are looked at."""
+        if self._hook is not None:
+            self._hook(None, None, (None, [self]))
+
+    def __getitem__(self, head: Tensor) -> Tensor:
+        return self.seen[int(head)]
 
 
 def _with_words(segment: Segment, raw: dict[str, Any], duration: float) -> Segment:

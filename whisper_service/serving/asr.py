@@ -212,6 +212,7 @@ class WhisperASR:
             device=self._settings.device,
             dtype=self._settings.dtype,
             can_download=False,  # _ensure_weights has done it
+            max_batch_size=self._settings.max_batch_size,
         )
 
     async def _preload(self) -> None:

@@ -1,0 +1,172 @@
+"""The engines that are compared, each behind `decode(windows, lengths) -> tokens per window`.
+
+The same work for all: English, no timestamps, greedy, no fallback, no end of text before the given
+number of tokens, spectrograms included, audio in memory.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import whisper
+from whisper.audio import log_mel_spectrogram
+
+from whisper_service.engine.engine import load_engine
+from whisper_service.engine.fallback import Result
+from whisper_service.engine.model import Dtype
+from whisper_service.engine.run import Run
+from whisper_service.types import (
+    SAMPLE_RATE,
+    WINDOW_SECONDS,
+    Audio,
+    DecodeJob,
+    DecodeOptions,
+)
+
+Decode = Callable[[Sequence[Audio], Sequence[int]], list[int]]
+
+EOT = 50257
+_PROMPT = 4
+"""<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"""
+
+
+def ours(checkpoint: Path, dtype: Dtype, batch: int) -> Decode:
+    """Our engine; a batch of one is one window after the other, with its full latency."""
+    engine = load_engine(
+        checkpoint.stem, checkpoint.parent, device="cpu", dtype=dtype, max_batch_size=batch
+    )
+    engine.rules.forbid([EOT])
+    engine.warm_up()
+    counts: list[int] = []
+    finish = engine.finish
+
+    def counting(run: Run, result: Result) -> None:
+        """Segments without text are left out of the answer; their tokens were work all the same."""
+        counts.append(len(result.tokens))
+        finish(run, result)
+
+    engine.finish = counting  # type: ignore[method-assign]
+
+    def decode(windows: Sequence[Audio], lengths: Sequence[int]) -> list[int]:
+        counts.clear()
+        engine.decode(
+            [
+                DecodeJob(window, _options(length))
+                for window, length in zip(windows, lengths, strict=True)
+            ]
+        )
+        return list(counts)
+
+    return decode
+
+
+def openai_whisper(checkpoint: Path) -> Decode:
+    """openai-whisper in float32, its only arithmetic on a CPU that is fast; it takes a window at
+    a time."""
+    model = whisper.load_model(str(checkpoint), device="cpu").float()
+
+    def decode(windows: Sequence[Audio], lengths: Sequence[int]) -> list[int]:
+        results = [
+            whisper.decode(
+                model,
+                log_mel_spectrogram(window),
+                whisper.DecodingOptions(
+                    language="en",
+                    fp16=False,
+                    without_timestamps=True,
+                    suppress_tokens=f"-1,{EOT}",
+                    sample_len=length,
+                ),
+            )
+            for window, length in zip(windows, lengths, strict=True)
+        ]
+        return [len(result.tokens) for result in results]
+
+    return decode
+
+
+def faster_whisper(folder: Path, compute_type: str, n_threads: int, batch: int) -> Decode:
+    """faster-whisper; batch 1 is its plain pipeline. Batches take one length for all windows: the
+    mean, which spares it what unequal lengths would cost."""
+    from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+    model = WhisperModel(
+        str(folder), device="cpu", compute_type=compute_type, cpu_threads=n_threads
+    )
+    pipeline = BatchedInferencePipeline(model)
+    same = {
+        "language": "en",
+        "beam_size": 1,
+        "temperature": [0.0],
+        "without_timestamps": True,
+        "suppress_tokens": [-1, EOT],
+        "compression_ratio_threshold": None,
+        "log_prob_threshold": None,
+        "no_speech_threshold": None,
+        "condition_on_previous_text": False,
+        "vad_filter": False,
+    }
+
+    def one_by_one(windows: Sequence[Audio], lengths: Sequence[int]) -> list[int]:
+        counts = []
+        for window, length in zip(windows, lengths, strict=True):
+            segments, _ = model.transcribe(window, max_new_tokens=_cap(length), **same)
+            counts.append(sum(len(segment.tokens) for segment in segments))
+        return counts
+
+    def batched(windows: Sequence[Audio], lengths: Sequence[int]) -> list[int]:
+        length = round(sum(lengths) / len(lengths))
+        clips = [
+            {"start": WINDOW_SECONDS * i, "end": WINDOW_SECONDS * (i + 1)}
+            for i in range(len(windows))
+        ]
+        segments, _ = pipeline.transcribe(
+            np.concatenate(windows),
+            clip_timestamps=clips,
+            batch_size=batch,
+            max_new_tokens=_cap(length),
+            **same,
+        )
+        return [len(segment.tokens) for segment in segments]
+
+    return one_by_one if batch == 1 else batched
+
+
+def _cap(length: int) -> int:
+    """CTranslate2 lets half of (prompt + max_new_tokens) be new."""
+    return 2 * length - _PROMPT
+
+
+def _options(length: int) -> DecodeOptions:
+    return DecodeOptions(
+        language="en",
+        timestamps="none",
+        temperatures=(0.0,),
+        compression_ratio_threshold=None,
+        logprob_threshold=None,
+        no_speech_threshold=None,
+        max_tokens=length,
+    )
+
+
+def dense_windows(recordings: Sequence[Audio], n: int, seed: int = 0) -> list[Audio]:
+    """30 s windows full of speech: recordings in random order, with short pauses."""
+    chance = np.random.default_rng(seed)
+    windows = []
+    for _ in range(n):
+        parts: list[Audio] = []
+        while sum(map(len, parts)) < WINDOW_SECONDS * SAMPLE_RATE:
+            pause = int(chance.uniform(0.05, 0.3) * SAMPLE_RATE)
+            parts += [
+                recordings[int(chance.integers(len(recordings)))],
+                np.zeros(pause, np.float32),
+            ]
+        windows.append(np.concatenate(parts)[: WINDOW_SECONDS * SAMPLE_RATE])
+    return windows
+
+
+def lengths_of(n: int, seed: int = 0) -> list[int]:
+    """Tokens per window: 90 ± 20, as natural speech has; their mean is 90 exactly."""
+    drawn = np.random.default_rng(seed).normal(90, 20, n).clip(40, 140).round().astype(int)
+    drawn[0] += 90 * n - drawn.sum()
+    return [max(1, int(length)) for length in drawn]

@@ -1,0 +1,78 @@
+"""The compiled attention against the plain one, over a cache of random numbers."""
+
+import pytest
+import torch
+from whisper.model import ModelDimensions
+
+from whisper_service.engine import attention, cache, kernels
+from whisper_service.engine.step import Attention
+
+DIMS = ModelDimensions(80, 1500, 384, 6, 1, 51865, 448, 384, 6, 2)
+N_ROWS = 5
+
+
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def store(request: pytest.FixtureRequest) -> cache.Cache:
+    torch.manual_seed(0)
+    store = cache.allocate(DIMS, 3, 7, request.param, torch.device("cpu"))
+    store.cross.normal_()
+    store.past.normal_()
+    store.table.random_(0, 7)
+    return store
+
+
+@pytest.fixture
+def compiled(store: cache.Cache) -> Attention:
+    found = kernels.attention_for(store)
+    if found is None:
+        pytest.skip("torch has no GNU OpenMP here")
+    return found
+
+
+@pytest.fixture
+def rows(store: cache.Cache) -> attention.Rows:
+    """Two windows, of which one has three beams and one two."""
+    rows = attention.Rows(
+        tokens=torch.zeros(N_ROWS, dtype=torch.long),
+        positions=torch.tensor([0, 7, 7, 7, 447]),
+        lines=torch.tensor([6, 1, 2, 3, 0]),
+        slots=torch.tensor([2, 0, 0, 0, 2]),
+        n_positions=448,
+        n_queries=3,
+        queries=torch.tensor([0, 0, 1, 2, 1]),
+    )
+    store.table[rows.lines, rows.positions] = rows.lines.int()
+    return rows
+
+
+def tolerance(store: cache.Cache) -> float:
+    """Two roundings to bfloat16 of numbers up to 2, or next to nothing."""
+    return 2**-6 if store.cross.dtype == torch.bfloat16 else 1e-5
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_audio(
+    store: cache.Cache, compiled: Attention, rows: attention.Rows, n_threads: int
+) -> None:
+    query = torch.randn(N_ROWS, 384).to(store.cross.dtype)
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    ours = compiled.audio(store, 1, query, rows)
+    torch.set_num_threads(before)
+    plain = attention.attend_audio(store, 1, query, rows)
+    torch.testing.assert_close(ours, plain, atol=tolerance(store), rtol=0)
+
+
+def test_past(store: cache.Cache, compiled: Attention, rows: attention.Rows) -> None:
+    qkv = torch.randn(N_ROWS, 3 * 384).to(store.past.dtype)
+    plain = attention.attend_past(store, 1, qkv, rows)
+    written = store.past.clone()
+    store.past[1, :, rows.lines, rows.positions] = 0
+    ours = compiled.past(store, 1, qkv, rows)
+    torch.testing.assert_close(ours, plain, atol=tolerance(store), rtol=0)
+    assert torch.equal(store.past, written)
+
+
+def test_none_for_numbers_it_does_not_know() -> None:
+    store = cache.allocate(DIMS, 1, 1, torch.float16, torch.device("cpu"))
+    assert kernels.attention_for(store) is None

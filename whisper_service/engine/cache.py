@@ -1,0 +1,62 @@
+"""Keys and values of all windows and rows in hand, allocated once.
+
+A slot holds the cross-attention keys and values of one window. A line holds the self-attention keys
+and values of one row, position by position. Where the past of a row lies is a table: a beam that is
+continued from another takes over a line of the table, and no key or value is moved or copied.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from whisper.model import ModelDimensions
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The tensors; who uses which slot and line is the batch's business."""
+
+    cross: Tensor
+    """[n_layers, 2, n_slots, H, 1500, D]: keys, then values."""
+    past: Tensor
+    """[n_layers, 2, n_lines, n_ctx, H, D]."""
+    table: Tensor
+    """int32 [n_lines, n_ctx]: the line where a row's key and value of a position are."""
+
+    @property
+    def n_slots(self) -> int:
+        return self.cross.shape[2]
+
+    @property
+    def n_lines(self) -> int:
+        return self.past.shape[2]
+
+    @property
+    def n_bytes(self) -> int:
+        tensors = (self.cross, self.past, self.table)
+        return sum(tensor.nbytes for tensor in tensors)
+
+
+def allocate(
+    dims: ModelDimensions, n_slots: int, n_lines: int, dtype: torch.dtype, device: torch.device
+) -> Cache:
+    """Take the memory for `n_slots` windows and `n_lines` rows."""
+    layers, heads = dims.n_text_layer, dims.n_text_head
+    width = dims.n_text_state // heads
+    lines = torch.arange(n_lines, dtype=torch.int32, device=device)
+    return Cache(
+        cross=torch.zeros(
+            (layers, 2, n_slots, heads, dims.n_audio_ctx, width), dtype=dtype, device=device
+        ),
+        past=torch.zeros(
+            (layers, 2, n_lines, dims.n_text_ctx, heads, width), dtype=dtype, device=device
+        ),
+        table=lines[:, None].repeat(1, dims.n_text_ctx),
+    )
+
+
+def n_bytes(dims: ModelDimensions, n_slots: int, n_lines: int, dtype: torch.dtype) -> int:
+    """What `allocate` will take."""
+    positions = n_slots * dims.n_audio_ctx + n_lines * dims.n_text_ctx
+    elements = 2 * dims.n_text_layer * dims.n_text_state * positions
+    return int(elements * dtype.itemsize + 4 * n_lines * dims.n_text_ctx)

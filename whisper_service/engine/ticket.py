@@ -1,0 +1,14 @@
+"""A job on its way through an engine, and what becomes of it."""
+
+from dataclasses import dataclass
+
+from whisper_service.errors import ServiceError
+from whisper_service.types import DecodeJob, Hypothesis
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A job and, once there is one, its answer."""
+
+    job: DecodeJob
+    outcome: Hypothesis | ServiceError | None = None
