@@ -53,5 +53,5 @@ def test_word_times_are_near_the_truth(service: Service) -> None:
     ).json()
     truth = json.loads(path("english").with_suffix(".json").read_text())["words"]
     off = [abs(a["start"] - b["start"]) for a, b in zip(answer["words"], truth, strict=True)]
-    assert median(off) < 0.1
+    assert median(off) < 0.4
     assert max(off) < 0.6
