@@ -10,6 +10,8 @@ from whisper.model import ModelDimensions, Whisper
 
 from benchmarks.grow import DEMO, SIZES, grow
 
+pytestmark = pytest.mark.model
+
 TOKENS = torch.tensor([[50258, 50259, 50359, 50364, 472, 732, 50414]])
 
 
