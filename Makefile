@@ -1,6 +1,6 @@
 # make run    the service on http://localhost:8000 with the bundled model, no download
 # make test   every test
-# make check  format, lint, types and the fast tests, in under a minute
+# make check  format, lint, types and the fast tests, a minute or two
 # make clean  remove what these made
 
 PYTHON ?= python3
