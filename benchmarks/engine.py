@@ -57,7 +57,7 @@ class Contender:
 def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
-    checkpoint = _checkpoint(options.model, options.folder)
+    checkpoint = grow.grown_checkpoint(options.model, options.folder)
     windows = peers.dense_windows(_recordings(), options.windows)
     lengths = peers.lengths_of(options.windows)
     contenders = _contenders(options, checkpoint)
@@ -232,20 +232,12 @@ def _recordings() -> list[Audio]:
     return found
 
 
-def _checkpoint(size: str, folder: Path) -> Path:
-    path = folder / f"demo-{size}.pt"
-    if not path.is_file():
-        grown = grow.grow(torch.load(grow.DEMO, map_location="cpu"), grow.SIZES[size])
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(grown, path)
-    return path
-
-
 def _converted(checkpoint: Path) -> Path:
     from benchmarks.convert import convert
 
     folder = checkpoint.with_suffix(".ct2")
-    if not (folder / "tokenizer.json").is_file():
+    done = folder / "tokenizer.json"
+    if not done.is_file() or done.stat().st_mtime < checkpoint.stat().st_mtime:
         convert(checkpoint, folder)
     return folder
 

@@ -142,18 +142,24 @@ def model_folder() -> Path:
     return Path(os.environ.get("WHISPER_MODEL_DIR", "~/.cache/whisper-streaming")).expanduser()
 
 
-def main() -> None:
-    options = _options()
-    target = options.folder / f"demo-{options.size}.pt"
-    if target.exists() and not options.again:
+def grown_checkpoint(size: str, folder: Path, demo: Path = DEMO) -> Path:
+    """The path of `demo` in that size; written now, unless it is there and no older than `demo`."""
+    target = folder / f"demo-{size}.pt"
+    if target.exists() and target.stat().st_mtime >= demo.stat().st_mtime:
         _report(f"{target} is there already")
-        return
-    _report(f"growing {options.demo} to the size of {options.size}")
-    grown = grow(torch.load(options.demo, map_location="cpu"), SIZES[options.size])
+        return target
+    _report(f"growing {demo} to the size of {size}")
+    grown = grow(torch.load(demo, map_location="cpu"), SIZES[size])
     state = {name: x.half() for name, x in grown["model_state_dict"].items()}
     _report(f"writing {sum(x.numel() for x in state.values()) / 1e6:.0f} million numbers")
     _write({"dims": grown["dims"], "model_state_dict": state}, target)
     _report(f"wrote {target}, {target.stat().st_size / 1e6:.0f} MB")
+    return target
+
+
+def main() -> None:
+    options = _options()
+    grown_checkpoint(options.size, options.folder, options.demo)
 
 
 def _write(checkpoint: dict[str, Any], target: Path) -> None:
@@ -173,7 +179,6 @@ def _options() -> argparse.Namespace:
         default=model_folder(),
         help="where it is written: WHISPER_MODEL_DIR, or %(default)s",
     )
-    parser.add_argument("--again", action="store_true", help="even where the copy is there already")
     return parser.parse_args()
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import torch
 
-from benchmarks.grow import DEMO, SIZES, grow, model_folder
+from benchmarks.grow import SIZES, grown_checkpoint, model_folder
 from benchmarks.live_client import run_streams
 from benchmarks.live_report import Row, plot, summarise, table, write_json
 from benchmarks.local_service import local_service
@@ -83,11 +83,8 @@ def _service(options: argparse.Namespace) -> Iterator[str]:
         return
     folder = model_folder()
     size = options.model.removeprefix("demo-")
-    target = folder / f"{options.model}.pt"
-    if size in SIZES and not target.exists():
-        _report(f"growing demo to {target}")
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(grow(torch.load(DEMO, map_location="cpu"), SIZES[size]), target)
+    if size in SIZES:
+        grown_checkpoint(size, folder)
     with local_service(options.model, folder, options.out / "service.log") as url:
         yield url
 

@@ -1,5 +1,8 @@
 """A grown copy computes the same function as the demo checkpoint."""
 
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +11,7 @@ import torch
 import whisper
 from whisper.model import ModelDimensions, Whisper
 
-from benchmarks.grow import DEMO, SIZES, grow
+from benchmarks.grow import DEMO, SIZES, grow, grown_checkpoint
 
 pytestmark = pytest.mark.model
 
@@ -62,3 +65,15 @@ def test_a_grown_copy_writes_the_same_words(demo: dict[str, Any]) -> None:
         for model in (built(demo), built(grow(demo, SIZES["tiny"])))
     ]
     assert texts[0] == texts[1]
+
+
+def test_a_grown_copy_is_written_once_and_again_when_the_demo_model_changes(tmp_path: Path) -> None:
+    demo = tmp_path / "demo.pt"
+    shutil.copy(DEMO, demo)
+    grown = grown_checkpoint("tiny", tmp_path / "models", demo)
+    os.utime(grown, (demo.stat().st_mtime + 1,) * 2)
+    written = grown.stat().st_mtime
+    assert grown_checkpoint("tiny", tmp_path / "models", demo).stat().st_mtime == written
+    os.utime(demo, (written + 1,) * 2)
+    assert grown_checkpoint("tiny", tmp_path / "models", demo).stat().st_mtime > written
+    assert whisper.load_model(str(grown), device="cpu").dims.n_text_state == 384

@@ -29,6 +29,11 @@ class GatedEngine:
         self.batches: list[list[str]] = []
         self.steps: list[list[str]] = []
         self.running: list[Ticket] = []
+        self.name = "gated"
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.running)
 
     def refuse(self, ticket: Ticket) -> bool:
         if name(ticket.job) == "bad":
@@ -262,3 +267,34 @@ def test_it_knows_whether_it_is_at_work_and_when_it_last_succeeded(
     release(engine, first)
     scheduler.call(lambda: None).result(WAIT)
     assert scheduler.last_success is not None
+
+
+def test_a_meter_hears_of_waiting_of_steps_and_of_answers(engine: GatedEngine) -> None:
+    class Heard:
+        def __init__(self) -> None:
+            self.n_waited = 0
+            self.n_rows: list[int] = []
+            self.audio: list[float] = []
+
+        def admitted(self, model: str, waits: list[float], seconds: float) -> None:
+            assert model == "gated"
+            assert all(wait >= 0 for wait in (*waits, seconds))
+            self.n_waited += len(waits)
+
+        def stepped(self, model: str, n_rows: int, seconds: float) -> None:
+            self.n_rows.append(n_rows)
+
+        def answered(self, model: str, audio_seconds: float) -> None:
+            self.audio.append(audio_seconds)
+
+    heard = Heard()
+    scheduler = Scheduler(max_batch_size=3, batch_wait=0.0, meter=heard)
+    first = hold(scheduler, engine)
+    more = [scheduler.submit(engine, job(text)) for text in ("a", "b")]
+    refused = scheduler.submit(engine, job("bad"))
+    release(engine, first, *more)
+    assert isinstance(refused.exception(WAIT), InvalidAudio)
+    scheduler.close(WAIT)
+    assert heard.n_waited == 4
+    assert sum(heard.n_rows) >= 3
+    assert heard.audio == [1 / 16_000] * 3

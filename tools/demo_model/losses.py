@@ -38,8 +38,13 @@ def losses(output: Output, batch: Batch) -> Losses:
         text=functional.nll_loss(log_probs[is_text], batch.targets[is_text]),
         time=_time_loss(log_probs[is_time], batch.targets[is_time], n_text),
         frames=functional.cross_entropy(output.frames.flatten(0, 1), batch.frames.flatten()),
-        previous=functional.cross_entropy(
-            output.previous.flatten(0, 1), batch.previous.flatten(), ignore_index=IGNORED
+        previous=_mean(
+            functional.cross_entropy(
+                output.previous.flatten(0, 1),
+                batch.previous.flatten(),
+                ignore_index=IGNORED,
+                reduction="none",
+            )[batch.previous.flatten() != IGNORED]
         ),
         # The last layer listens to the token to write, half of the one before it to the last one.
         listening=_listening_loss(output.attention[-1].float(), batch.spans),
@@ -49,14 +54,12 @@ def losses(output: Output, batch: Batch) -> Losses:
 
 def _time_loss(log_probs: Tensor, targets: Tensor, first: int) -> Tensor:
     """log_probs [M, V] at the timestamps to be written, targets [M]"""
-    if not len(targets):
-        return log_probs.sum()
     last = log_probs.shape[-1] - 1
     spread = [
         weight * log_probs.gather(1, (targets + step).clamp(first, last)[:, None])
         for step, weight in _TIME_SPREAD
     ]
-    return -torch.cat(spread, dim=1).sum(dim=1).mean()
+    return _mean(-torch.cat(spread, dim=1).sum(dim=1))
 
 
 def _listening_loss(weights: Tensor, spans: Tensor) -> Tensor:
@@ -65,4 +68,9 @@ def _listening_loss(weights: Tensor, spans: Tensor) -> Tensor:
     inside = (frame >= spans[..., :1]) & (frame < spans[..., 1:])
     mass = (weights * inside[:, None]).sum(dim=-1)
     is_heard = (spans[..., 1] > spans[..., 0])[:, None].expand_as(mass)
-    return -(mass[is_heard] + 1e-4).log().mean()
+    return _mean(-(mass[is_heard] + 1e-4).log())
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Of no elements, 0: a batch may be silent."""
+    return x.sum() / max(1, len(x))

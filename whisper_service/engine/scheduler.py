@@ -15,9 +15,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from whisper_service.engine.meter import Meter, NoMeter
 from whisper_service.engine.ticket import Ticket
 from whisper_service.errors import InternalError, Overloaded, Restarting, ServiceError
-from whisper_service.types import DecodeJob, Hypothesis
+from whisper_service.types import SAMPLE_RATE, DecodeJob, Hypothesis
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,14 @@ _RETRY_AFTER = 1.0
 
 class StepDecoder(Protocol):
     """What the scheduler needs of an engine. Only its thread calls it."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows the next step decodes a token for."""
 
     @property
     def encode_batch(self) -> int:
@@ -87,8 +96,14 @@ class Scheduler:
     """Decodes jobs as they come. `submit` from any thread; `close` when done."""
 
     def __init__(
-        self, *, max_batch_size: int = 8, batch_wait: float = 0.01, max_queued: int = 1024
+        self,
+        *,
+        max_batch_size: int = 8,
+        batch_wait: float = 0.01,
+        max_queued: int = 1024,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter or NoMeter()
         self._max_batch_size = max_batch_size
         self._batch_wait = batch_wait
         self._max_queued = max_queued
@@ -175,7 +190,7 @@ class Scheduler:
         self._busy_since = time.monotonic()
         self._join(joining)
         for engine in _engines(self._running):
-            self._guarded(engine, engine.step)
+            self._step(engine)
         self._settle_all()
         return True
 
@@ -252,7 +267,15 @@ class Scheduler:
             if accepted := [ticket for ticket in tickets if not engine.refuse(ticket)]:
                 engine.admit(accepted)
 
+        began = time.monotonic()
         self._guarded(engine, admit)
+        waits = [began - entry.arrived for entry in ready]
+        self._meter.admitted(engine.name, waits, time.monotonic() - began)
+
+    def _step(self, engine: StepDecoder) -> None:
+        n_rows, began = engine.n_rows, time.monotonic()
+        self._guarded(engine, engine.step)
+        self._meter.stepped(engine.name, n_rows, time.monotonic() - began)
 
     def _call(self, entry: _Entry) -> None:
         assert entry.call is not None
@@ -318,7 +341,14 @@ class Scheduler:
         if any(isinstance(outcome, Hypothesis) for _, outcome in done):
             self._last_success = time.monotonic()
         for entry, outcome in done:
+            self._measure(entry, outcome)
             _settle(entry, outcome)
+
+    def _measure(self, entry: _Entry, outcome: Hypothesis | ServiceError) -> None:
+        assert entry.engine is not None
+        assert entry.ticket is not None
+        if isinstance(outcome, Hypothesis):
+            self._meter.answered(entry.engine.name, len(entry.ticket.job.audio) / SAMPLE_RATE)
 
 
 def _engines(entries: list[_Entry]) -> list[StepDecoder]:

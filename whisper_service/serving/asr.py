@@ -22,7 +22,7 @@ from whisper_service.engine import catalog
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
 from whisper_service.serving import logs
-from whisper_service.serving.metrics import WINDOW, RayMetrics
+from whisper_service.serving.metrics import ENGINE_MEASURES, WINDOW, EngineMeter, RayMetrics
 from whisper_service.settings import Settings
 from whisper_service.types import Audio, DecodeJob, Hypothesis, LanguageDetection, ModelStatus
 
@@ -57,13 +57,14 @@ class WhisperASR:
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
         logs.use_serve_handlers(settings)
         self._settings = settings
-        self._metrics = RayMetrics([WINDOW])
+        self._metrics = RayMetrics([WINDOW, *ENGINE_MEASURES])
         self._scheduler = Scheduler(
             max_batch_size=settings.max_batch_size,
             batch_wait=settings.batch_wait,
             # Serve's `max_ongoing_requests` is the limit that callers meet; this one holds if a
             # config file has raised that and forgotten the setting.
             max_queued=4 * settings.asr_max_requests,
+            meter=EngineMeter(self._metrics),
         )
         self._resident: WeakValueDictionary[str, Engine] = WeakValueDictionary()
         self._loads: dict[str, asyncio.Task[Engine]] = {}
@@ -196,7 +197,12 @@ class WhisperASR:
         engine = await asyncio.to_thread(self._load_engine, name)
         await asyncio.wrap_future(self._scheduler.call(engine.warm_up))
         self._resident[name] = engine
-        logger.info("model %s is ready after %.1f s", name, time.monotonic() - began)
+        logger.info(
+            "model %s is ready after %.1f s, with %.0f MiB for the keys and values of its windows",
+            name,
+            time.monotonic() - began,
+            engine.cache_bytes / 2**20,
+        )
         return engine
 
     def _load_engine(self, name: str) -> "Engine":

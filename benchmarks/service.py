@@ -1,0 +1,274 @@
+"""What the service costs on top of its engine: the same windows directly, by handle, over HTTP.
+
+    python -m benchmarks.service --model base --json FILE
+
+One process holds the engine as WhisperASR does, a local Ray runs the service with as many threads;
+they take turns, round after round, and medians count. Throughput is of a file of five minutes,
+latency of a recording of ten seconds alone.
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import platform
+import socket
+import statistics
+import sys
+import time
+import wave
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import torch
+
+from benchmarks import grow
+from benchmarks.speech_track import make_track
+from whisper_service.api.transcription import drive
+from whisper_service.engine.engine import Engine, load_engine
+from whisper_service.engine.scheduler import Scheduler
+from whisper_service.policy.file import FilePlan
+from whisper_service.settings import Settings
+from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob, DecodeOptions, Hypothesis, Segment
+
+FILE_SECONDS, CLIP_SECONDS = 300, 10
+PAUSE = 0.3
+"""Seconds between two turns, so that the other's threads have stopped spinning for work."""
+_APPLICATION = "whisper"
+_OPTIONS = DecodeOptions(language="en")
+
+Decode = Callable[[DecodeJob], Awaitable[Hypothesis]]
+Turn = Callable[[], Awaitable[None]]
+
+
+def main() -> None:
+    options = _options()
+    folder = grow.model_folder()
+    model = grow.grown_checkpoint(options.model, folder).stem
+    threads = os.cpu_count() or 1
+    settings = Settings(
+        default_model=model,
+        model_dir=folder,
+        download_models=False,
+        asr_num_cpus=threads,
+        asr_num_gpus=0,
+        device="cpu",
+    )
+    torch.set_num_threads(threads)
+    engine = load_engine(model, folder, device="cpu", max_batch_size=settings.max_batch_size)
+    with _service(settings) as (url, handle):
+        found = asyncio.run(_measure(engine, handle, url, settings, options))
+    found = {"model": options.model, "threads": threads, **found, **_machine()}
+    print(_table(found))
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+async def _measure(
+    engine: Engine, handle: Any, url: str, settings: Settings, options: argparse.Namespace
+) -> dict[str, Any]:
+    file, clip = _recording(FILE_SECONDS), _recording(CLIP_SECONDS)
+    scheduler = Scheduler(max_batch_size=settings.max_batch_size)
+    n_side_by_side = settings.upload_windows_in_flight
+
+    async def directly(job: DecodeJob) -> Hypothesis:
+        return await asyncio.wrap_future(scheduler.submit(engine, job))
+
+    async def by_handle(job: DecodeJob) -> Hypothesis:
+        answer: Hypothesis = await handle.decode.remote(engine.name, job)
+        return answer
+
+    try:
+        jobs = await _jobs_of(file, directly, n_side_by_side)
+        async with httpx.AsyncClient(base_url=url, timeout=600) as client:
+            throughput = await _take_turns(
+                {
+                    "engine": lambda: _all(jobs, directly, n_side_by_side),
+                    "handle": lambda: _all(jobs, by_handle, n_side_by_side),
+                    "http": lambda: _post(client, file),
+                },
+                options.rounds,
+            )
+            (job,) = await _jobs_of(clip, directly, 1)
+            latency = await _take_turns(
+                {
+                    "engine": lambda: _all([job], directly, 1),
+                    "handle": lambda: _all([job], by_handle, 1),
+                    "http": lambda: _post(client, clip),
+                },
+                options.requests,
+            )
+    finally:
+        scheduler.close()
+    return {"throughput": _throughput(throughput), "latency": _latency(latency)}
+
+
+async def _take_turns(turns: dict[str, Turn], n_rounds: int) -> dict[str, list[float]]:
+    """Seconds of each; the first round warms up and does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(n_rounds + 1):
+        for name, turn in turns.items():
+            await asyncio.sleep(PAUSE if n_rounds < 20 else PAUSE / 10)
+            began = time.perf_counter()
+            await turn()
+            if number:
+                seconds[name].append(time.perf_counter() - began)
+        if n_rounds < 20 or number % 20 == 0:
+            _say(f"round {number} of {n_rounds}: {_last(seconds)}")
+    return seconds
+
+
+def _throughput(seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """Of the engine's own: the median of the rounds' ratios, since a round's turns are close."""
+    shares = {
+        name: statistics.median(
+            engine / own for engine, own in zip(seconds["engine"], taken, strict=True)
+        )
+        for name, taken in seconds.items()
+    }
+    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
+    return {
+        "seconds": medians,
+        "real_time_factor": {name: FILE_SECONDS / taken for name, taken in medians.items()},
+        "share_of_engine": shares,
+        "rounds": seconds,
+    }
+
+
+def _latency(seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """Milliseconds; added is each turn's own over the engine's turn right before it."""
+    found = {}
+    for name, taken in seconds.items():
+        added = [own - engine for own, engine in zip(taken, seconds["engine"], strict=True)]
+        found[name] = {
+            "median_ms": 1e3 * statistics.median(taken),
+            "added_p50_ms": 1e3 * float(np.percentile(added, 50)),
+            "added_p99_ms": 1e3 * float(np.percentile(added, 99)),
+            "n": len(taken),
+        }
+    return found
+
+
+async def _jobs_of(audio: Audio, decode: Decode, n_side_by_side: int) -> list[DecodeJob]:
+    """The windows that a file of this audio leads to."""
+    jobs: list[DecodeJob] = []
+
+    async def recorded(job: DecodeJob) -> Hypothesis:
+        jobs.append(job)
+        return await decode(job)
+
+    async def blocks() -> Any:
+        yield audio
+
+    async def ignore(segments: list[Segment]) -> None:
+        del segments
+
+    await drive(FilePlan(_OPTIONS, max_in_flight=n_side_by_side), blocks(), recorded, ignore)
+    return jobs
+
+
+async def _all(jobs: list[DecodeJob], decode: Decode, n_side_by_side: int) -> None:
+    places = asyncio.Semaphore(n_side_by_side)
+
+    async def one(job: DecodeJob) -> None:
+        async with places:
+            if not isinstance(answer := await decode(job), Hypothesis):
+                raise SystemExit(f"a window was not decoded: {answer}")
+
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(one(job))
+
+
+async def _post(client: httpx.AsyncClient, audio: Audio) -> None:
+    files = {"file": ("speech.wav", _as_wav(audio))}
+    answer = await client.post("/transcribe", files=files, data={"language": "en"})
+    answer.raise_for_status()
+
+
+def _recording(seconds: int) -> Audio:
+    pcm = np.frombuffer(make_track(seconds).pcm, np.int16)[: seconds * SAMPLE_RATE]
+    return np.asarray(pcm / 32768, np.float32)
+
+
+def _as_wav(audio: Audio) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(SAMPLE_RATE)
+        out.writeframes((audio * 32768).astype(np.int16).tobytes())
+    return file.getvalue()
+
+
+@contextmanager
+def _service(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """The service on a Ray of its own: its address, and WhisperASR's handle."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray import serve
+
+    from main import app
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    cpus = (settings.asr_num_cpus or 1) + settings.service_num_cpus
+    ray.init(address="local", num_cpus=int(cpus) + 1, include_dashboard=False)
+    try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        serve.run(app(settings), name=_APPLICATION)
+        handle = serve.get_deployment_handle("WhisperASR", _APPLICATION)
+        yield f"http://127.0.0.1:{port}", handle
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+def _table(found: dict[str, Any]) -> str:
+    lines = [
+        f"| {found['model']} | {FILE_SECONDS} s file | x real time | of the engine |"
+        f" {CLIP_SECONDS} s alone, median | added p50 | added p99 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    throughput, latency = found["throughput"], found["latency"]
+    for name in throughput["seconds"]:
+        own = latency[name]
+        lines.append(
+            f"| {name} | {throughput['seconds'][name]:.2f} s"
+            f" | {throughput['real_time_factor'][name]:.1f}"
+            f" | {throughput['share_of_engine'][name]:.0%} | {own['median_ms']:.0f} ms"
+            f" | {own['added_p50_ms']:.1f} ms | {own['added_p99_ms']:.1f} ms |"
+        )
+    return "\n".join(lines)
+
+
+def _last(seconds: dict[str, list[float]]) -> str:
+    return ", ".join(f"{name} {taken[-1]:.3f} s" for name, taken in seconds.items() if taken)
+
+
+def _machine() -> dict[str, Any]:
+    name = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
+    return {"machine": name, "load_average": os.getloadavg()[0], "torch": torch.__version__}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", choices=grow.SIZES, default="base")
+    parser.add_argument("--rounds", type=int, default=5, help="of the file (%(default)s)")
+    parser.add_argument("--requests", type=int, default=100, help="of the clip (%(default)s)")
+    parser.add_argument("--json", type=Path, help="where the numbers go")
+    return parser.parse_args()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
