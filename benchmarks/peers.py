@@ -13,7 +13,7 @@ from whisper.audio import log_mel_spectrogram
 
 from whisper_service.engine.engine import load_engine
 from whisper_service.engine.fallback import Result
-from whisper_service.engine.model import Dtype
+from whisper_service.engine.precision import Dtype
 from whisper_service.engine.run import Run
 from whisper_service.types import (
     SAMPLE_RATE,

@@ -63,8 +63,10 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where models run; auto takes the GPU if the replica has one."
     )
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="Arithmetic of the models; auto is float16 on a GPU, float32 on a CPU."
+    dtype: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
+        "auto",
+        description="Arithmetic of the models; auto is float16 on a GPU, float32 on a CPU. int8 is"
+        " for CPUs with AVX512_VNNI.",
     )
 
     # --- WhisperASR

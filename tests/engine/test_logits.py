@@ -6,6 +6,7 @@ from whisper.model import ModelDimensions, Whisper
 
 from whisper_service.engine import attention, cache
 from whisper_service.engine.encoder import encode
+from whisper_service.engine.precision import EXACT
 from whisper_service.engine.step import Decoder
 from whisper_service.engine.weights import decoder_weights, encoder_weights
 
@@ -31,14 +32,14 @@ def features(model: Whisper) -> torch.Tensor:
 @torch.inference_mode()
 def test_encoder(model: Whisper) -> None:
     mels = torch.randn(1, 80, 3000)
-    ours = encode(encoder_weights(model, torch.float32), mels)
+    ours = encode(encoder_weights(model, EXACT), mels)
     torch.testing.assert_close(ours, model.encoder(mels), atol=1e-4, rtol=1e-4)
 
 
 @torch.inference_mode()
 def test_prompt_and_steps(model: Whisper, features: torch.Tensor) -> None:
     """Two rows with prompts of different lengths, then forced tokens."""
-    decoder = Decoder(decoder_weights(model, torch.float32))
+    decoder = Decoder(decoder_weights(model, EXACT))
     tokens = torch.randint(0, 50000, (2, 30 + N_STEPS))
     starts = [3, 30]
     theirs = model.decoder(tokens, features)

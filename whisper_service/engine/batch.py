@@ -18,6 +18,7 @@ from whisper_service.engine.run import Run, width
 from whisper_service.engine.sampling import Candidate
 from whisper_service.engine.step import Decoder
 from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.top import top
 
 
 class Listener(Protocol):
@@ -161,9 +162,8 @@ def _take(free: list[int], n: int) -> tuple[list[int], list[int]]:
 
 def _pick(logits: Tensor, runs: Sequence[Run]) -> list[list[Candidate]]:
     """Choose each row's candidates from masked logits float32 [R, V]; the one read of a step."""
-    n = max(run.search.n_candidates for run in runs)
-    total = logits.logsumexp(-1, keepdim=True)
-    values, tokens = logits.max(-1, keepdim=True) if n == 1 else logits.topk(n)
+    logprobs = logits.log_softmax(-1)  # in one pass; logsumexp takes three
+    values, tokens = top(logprobs, max(run.search.n_candidates for run in runs))
     start = 0
     for run in runs:
         rows = slice(start, start + len(run.search.rows))
@@ -172,9 +172,9 @@ def _pick(logits: Tensor, runs: Sequence[Run]) -> list[list[Candidate]]:
             chances = (logits[rows] / run.search.temperature).softmax(-1)
             drawn = torch.multinomial(chances, 1, replacement=True, generator=run.generator)
             tokens[rows, :1] = drawn
-            values[rows, :1] = logits[rows].gather(1, drawn)
+            values[rows, :1] = logprobs[rows].gather(1, drawn)
     # A token fits a float32 exactly, so that tokens and log-probabilities are one copy.
-    read = torch.stack([tokens.float(), values - total], dim=-1).tolist()
+    read = torch.stack([tokens.float(), values], dim=-1).tolist()
     wanted = [run.search.n_candidates for run in runs for _ in run.search.rows]
     return [
         [Candidate(int(token), logprob) for token, logprob in row[:n_wanted]]

@@ -21,12 +21,11 @@ from whisper_service.engine.encoder import encode
 from whisper_service.engine.fallback import Result, is_silence
 from whisper_service.engine.model import (
     Device,
-    Dtype,
     ensure_weights,
     load_model,
     resolve_device,
-    resolve_dtype,
 )
+from whisper_service.engine.precision import EXACT, Dtype, Precision, resolve_precision
 from whisper_service.engine.prompt import make_prompt
 from whisper_service.engine.refusal import bad_audio, bad_options
 from whisper_service.engine.rules import Rules
@@ -34,7 +33,7 @@ from whisper_service.engine.run import Run
 from whisper_service.engine.step import Attention, Decoder
 from whisper_service.engine.ticket import Ticket
 from whisper_service.engine.weights import decoder_weights, encoder_weights
-from whisper_service.errors import ServiceError
+from whisper_service.errors import ModelUnavailable, ServiceError
 from whisper_service.types import (
     SAMPLE_RATE,
     WINDOW_SAMPLES,
@@ -64,7 +63,7 @@ class Engine:
         self,
         name: str,
         model: Whisper,
-        dtype: torch.dtype = torch.float32,
+        precision: Precision = EXACT,
         *,
         max_batch_size: int = 8,
     ) -> None:
@@ -78,14 +77,14 @@ class Engine:
         self._alignment_heads: list[tuple[int, int]] = [
             (int(layer), int(head)) for layer, head in model.alignment_heads.indices().T.tolist()
         ]
-        self._encoder = encoder_weights(model, dtype)
+        self._encoder = encoder_weights(model, precision)
         base = self._tokenizer("transcribe", "en")
         self.rules = Rules(base, self.dims.n_vocab, self.dims.n_audio_ctx, self._device)
         n_slots = max_batch_size + -(-max_batch_size // _SLOTS_FOR_LIVE)
         n_lines = n_slots * _LINES_PER_SLOT
-        self._cache = cache.allocate(self.dims, n_slots, n_lines, dtype, self._device)
+        self._cache = cache.allocate(self.dims, n_slots, n_lines, precision.dtype, self._device)
         attention = kernels.attention_for(self._cache) or Attention()
-        self._decoder = Decoder(decoder_weights(model, dtype), attention)
+        self._decoder = Decoder(decoder_weights(model, precision), attention)
         # A proxy, since the two would else keep each other, and an unloaded model its memory.
         self._batch = Batch(self._decoder, self._cache, self.rules, weakref.proxy(self))
 
@@ -295,6 +294,13 @@ def load_engine(
         name, model_dir, can_download=can_download, download_timeout=download_timeout
     )
     where = resolve_device(device)
-    arithmetic = resolve_dtype(dtype, where)
-    model = load_model(name, path, where, arithmetic)
-    return Engine(name, model, arithmetic, max_batch_size=max_batch_size)
+    try:
+        precision = resolve_precision(dtype, where)
+    except ValueError as error:
+        raise ModelUnavailable(
+            f"Model {name!r} cannot be computed: {error}. Set WHISPER_DTYPE to another.", model=name
+        ) from error
+    # What is rounded to 8 bits is rounded once.
+    stored = torch.float32 if precision.is_quantized else precision.dtype
+    model = load_model(name, path, where, stored)
+    return Engine(name, model, precision, max_batch_size=max_batch_size)

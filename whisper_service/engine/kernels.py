@@ -4,38 +4,29 @@ Scores, softmax and sum of a head stay in the cache of the core that works on it
 whatever the tensors are in. torch's products of one row with 1,500 keys took 2.4 ms for tiny's
 eight rows on one Zen 4 core, this 1.0 ms, which is what reading the keys and values takes.
 
-numba compiles (openai-whisper brings it); no compiler has to be installed. The compiled code runs
-on the very threads torch works with: a second pool would fight with torch's for the cores, since
-both wait for work by spinning. Where torch has no GNU OpenMP, `available` is False.
+Where torch has no GNU OpenMP, there is none (`attention_for` is None).
 """
 
 # mypy: disable-error-code="untyped-decorator"
-import ctypes
-import os
-import sys
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import carray, cfunc, njit, types
-from numba.extending import intrinsic
+from numba import carray, cfunc, njit
 from torch import Tensor
 
+from whisper_service.engine import compiled
 from whisper_service.engine.attention import Rows
 from whisper_service.engine.cache import Cache
+from whisper_service.engine.compiled import MATH, SIGNATURE, pointer
 from whisper_service.engine.step import Attention
-
-_MATH = {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"}
-"""What lets LLVM sum a product in any order. No number here is NaN or infinite."""
 
 
 def attention_for(store: Cache) -> Attention | None:
     """The compiled attention over `store`; None where it cannot be had."""
     is_known = store.cross.dtype in (torch.float32, torch.bfloat16)
-    if store.cross.device.type != "cpu" or not is_known or _openmp() is None:
+    if store.cross.device.type != "cpu" or not is_known or compiled.openmp() is None:
         return None
     width = store.cross.shape[-1]
     past, audio = _compiled(store.cross.dtype == torch.bfloat16, width)
@@ -44,7 +35,7 @@ def attention_for(store: Cache) -> Attention | None:
         """As `attention.attend_past`."""
         _, _, n_lines, n_ctx, n_heads, _ = store.past.shape
         out = qkv.new_empty(len(rows), n_heads * width)
-        _run(
+        compiled.run(
             past,
             (qkv, store.past[layer], store.table, rows.lines, rows.positions, out),
             (len(rows), n_heads, n_lines, n_ctx),
@@ -55,7 +46,7 @@ def attention_for(store: Cache) -> Attention | None:
         """As `attention.attend_audio`."""
         _, _, n_slots, n_heads, n_frames, _ = store.cross.shape
         out = torch.empty_like(query)
-        _run(
+        compiled.run(
             audio,
             (query, store.cross[layer], rows.slots, out),
             (len(rows), n_heads, n_slots, n_frames),
@@ -65,75 +56,40 @@ def attention_for(store: Cache) -> Attention | None:
     return Attention(attend_past, attend_audio)
 
 
-def _run(kernel: Any, tensors: tuple[Tensor, ...], sizes: tuple[int, ...]) -> None:
-    """Call the kernel on every thread of torch's; each takes its share of rows and heads."""
-    assert all(tensor.is_contiguous() for tensor in tensors)
-    arguments = np.array([*(tensor.data_ptr() for tensor in tensors), *sizes], dtype=np.int64)
-    openmp = _openmp()
-    assert openmp is not None
-    openmp.GOMP_parallel(kernel.address, arguments.ctypes.data, torch.get_num_threads(), 0)
-
-
-@cache
-def _openmp() -> ctypes.CDLL | None:
-    """The OpenMP runtime torch has loaded."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        library = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-        library.GOMP_parallel.argtypes = (
-            ctypes.c_void_p,
-            ctypes.c_void_p,
-            ctypes.c_uint,
-            ctypes.c_uint,
-        )
-        library.GOMP_parallel.restype = None
-        library.omp_get_thread_num.argtypes = library.omp_get_num_threads.argtypes = ()
-    except (OSError, AttributeError):
-        return None
-    return library
-
-
 @cache
 def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
     """Compile both kernels for a number format and a head's width; about five seconds, once."""
     number = np.uint16 if is_bfloat16 else np.float32
-    load, store = (_load_bfloat16, _store_bfloat16) if is_bfloat16 else (_same, _same)
-    openmp = _openmp()
-    assert openmp is not None
-    thread, n_threads = openmp.omp_get_thread_num, openmp.omp_get_num_threads
-    signature = types.void(types.CPointer(types.int64))
+    load = compiled.load_bfloat16 if is_bfloat16 else compiled.same
+    store = compiled.store_bfloat16 if is_bfloat16 else compiled.same
+    share = compiled.share()
 
-    @njit(fastmath=_MATH, inline="always")
-    def share(n: int) -> tuple[int, int]:
-        return n * thread() // n_threads(), n * (thread() + 1) // n_threads()
-
-    @njit(fastmath=_MATH)
+    @njit(fastmath=MATH)
     def dot(a: Any, b: Any) -> Any:
         total = np.float32(0)
         for i in range(width):
             total += load(a[i]) * load(b[i])
         return total
 
-    @njit(fastmath=_MATH)
+    @njit(fastmath=MATH)
     def add(total: Any, weight: Any, value: Any) -> None:
         for i in range(width):
             total[i] += weight * load(value[i])
 
-    @njit(fastmath=_MATH)
+    @njit(fastmath=MATH)
     def finish(total: Any, weights: Any, out: Any) -> None:
         norm = np.float32(1) / weights
         for i in range(width):
             out[i] = store(total[i] * norm)
 
-    @cfunc(signature, fastmath=_MATH)
+    @cfunc(SIGNATURE, fastmath=MATH)
     def audio(arguments: Any) -> None:
         p = carray(arguments, (8,), np.int64)
         n_rows, n_heads, n_slots, n_frames = p[4], p[5], p[6], p[7]
-        query = carray(_pointer(p[0]), (n_rows, n_heads, width), number)
-        heard = carray(_pointer(p[1]), (2, n_slots, n_heads, n_frames, width), number)
-        slots = carray(_pointer(p[2]), (n_rows,), np.int64)
-        out = carray(_pointer(p[3]), (n_rows, n_heads, width), number)
+        query = carray(pointer(p[0]), (n_rows, n_heads, width), number)
+        heard = carray(pointer(p[1]), (2, n_slots, n_heads, n_frames, width), number)
+        slots = carray(pointer(p[2]), (n_rows,), np.int64)
+        out = carray(pointer(p[3]), (n_rows, n_heads, width), number)
         scores = np.empty(n_frames, np.float32)
         first, last = share(n_rows * n_heads)
         for item in range(first, last):  # rows of one window in turn: its keys stay in the cache
@@ -147,16 +103,16 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
                 add(total, scores[t], values[t])
             finish(total, norm, out[row, head])
 
-    @cfunc(signature, fastmath=_MATH)
+    @cfunc(SIGNATURE, fastmath=MATH)
     def past(arguments: Any) -> None:
         p = carray(arguments, (10,), np.int64)
         n_rows, n_heads, n_lines, n_ctx = p[6], p[7], p[8], p[9]
-        qkv = carray(_pointer(p[0]), (n_rows, 3, n_heads, width), number)
-        said = carray(_pointer(p[1]), (2, n_lines, n_ctx, n_heads, width), number)
-        table = carray(_pointer(p[2]), (n_lines, n_ctx), np.int32)
-        lines = carray(_pointer(p[3]), (n_rows,), np.int64)
-        positions = carray(_pointer(p[4]), (n_rows,), np.int64)
-        out = carray(_pointer(p[5]), (n_rows, n_heads, width), number)
+        qkv = carray(pointer(p[0]), (n_rows, 3, n_heads, width), number)
+        said = carray(pointer(p[1]), (2, n_lines, n_ctx, n_heads, width), number)
+        table = carray(pointer(p[2]), (n_lines, n_ctx), np.int32)
+        lines = carray(pointer(p[3]), (n_rows,), np.int64)
+        positions = carray(pointer(p[4]), (n_rows,), np.int64)
+        out = carray(pointer(p[5]), (n_rows, n_heads, width), number)
         scores = np.empty(n_ctx, np.float32)
         first, last = share(n_rows * n_heads)
         for item in range(first, last):
@@ -177,7 +133,7 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
     return past, audio
 
 
-@njit(fastmath=_MATH)
+@njit(fastmath=MATH)
 def _softmax(scores: Any, scale: Any) -> Any:
     """Exponentials in place; -> their sum."""
     highest = scores[0]
@@ -191,7 +147,7 @@ def _softmax(scores: Any, scale: Any) -> Any:
     return total
 
 
-@njit(fastmath=_MATH, inline="always")
+@njit(fastmath=MATH, inline="always")
 def _exp(x: Any) -> Any:
     """exp(x), x <= 0, to a unit in the last place; Cephes' polynomial, so that LLVM vectorises."""
     x = max(x, np.float32(-87.0))
@@ -207,31 +163,3 @@ def _exp(x: Any) -> Any:
     y = y * x * x + x + np.float32(1)
     power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
     return y * power.view(np.float32)
-
-
-@njit(inline="always")
-def _load_bfloat16(bits: Any) -> Any:
-    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
-
-
-@njit(inline="always")
-def _store_bfloat16(value: Any) -> Any:
-    """Round to the nearest, ties to even."""
-    bits = np.float32(value).view(np.uint32)
-    rounding = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return np.uint16((bits + rounding) >> np.uint32(16))
-
-
-@njit(inline="always")
-def _same(value: Any) -> Any:
-    return value
-
-
-@intrinsic
-def _pointer(context: Any, address: Any) -> tuple[Any, Callable[..., Any]]:
-    """An int64 address as a pointer, for `carray`."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.int64), build

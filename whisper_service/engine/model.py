@@ -20,7 +20,6 @@ from whisper_service.engine import catalog, download
 logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
-Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 _UNREADABLE = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, EOFError)
 """What torch.load and Whisper's constructor raise on a file that is not a checkpoint of theirs."""
@@ -31,15 +30,6 @@ def resolve_device(device: Device) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
-
-
-def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
-    """`auto` is openai-whisper's choice: float16 on a GPU, float32 on a CPU."""
-    if dtype == "auto":
-        dtype = "float32" if device.type == "cpu" else "float16"
-    resolved = getattr(torch, dtype)
-    assert isinstance(resolved, torch.dtype)
-    return resolved
 
 
 def ensure_weights(

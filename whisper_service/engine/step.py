@@ -45,12 +45,12 @@ class Decoder:
             cache.cross[:, :, slot] = split.permute(1, 2, 3, 0, 4)
 
     def step(self, cache: Cache, rows: Rows) -> Tensor:
-        """Take one token per row and return the states [R, n_state] that say the next."""
+        """Take one token per row; -> the states float32 [R, n_state] that say the next."""
         cache.table[rows.lines, rows.positions] = rows.lines.int()
         x = self._embed(rows.tokens, rows.positions)
         for layer, block in enumerate(self.weights.blocks):
             x = self._block(cache, layer, block, x, rows)
-        return self.weights.norm(x).to(self._dtype)
+        return self.weights.norm(x)
 
     def prefill(
         self,
@@ -62,7 +62,7 @@ class Decoder:
     ) -> tuple[Tensor, list[Tensor]]:
         """Take a whole prompt, int64 [n], into the start of a line.
 
-        -> states [n, n_state]; for each of `heads` (by layer) the cross-attention scores
+        -> states float32 [n, n_state]; for each of `heads` (by layer) the cross-attention scores
         float32 [n, 1500] before the softmax.
         """
         n_tokens = len(tokens)
@@ -80,11 +80,11 @@ class Decoder:
             heard = torch.matmul(torch.softmax(weighted, -1).to(self._dtype), values)
             x = x + block.cross.out(heard.transpose(0, 1).reshape(n_tokens, -1))
             x = x + self._mlp(block, x)
-        return self.weights.norm(x).to(self._dtype), scores
+        return self.weights.norm(x), scores
 
     def logits(self, states: Tensor) -> Tensor:
-        """States [..., n_state] -> logits float32 [..., V]."""
-        return self.weights.vocabulary(states).float()
+        """States float32 [R, n_state] -> logits float32 [R, V]."""
+        return self.weights.vocabulary(states)
 
     @property
     def _dtype(self) -> torch.dtype:

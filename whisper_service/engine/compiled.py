@@ -1,0 +1,104 @@
+"""Compiled loops on the very threads torch works with: a second pool would fight with torch's for
+the cores, since both wait for work by spinning.
+
+numba compiles (openai-whisper brings it); no compiler has to be installed. A kernel is a C function
+of one argument, an array of int64: the addresses of its tensors, then its sizes.
+"""
+
+# mypy: disable-error-code="untyped-decorator"
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from torch import Tensor
+
+MATH = {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"}
+"""What lets LLVM sum a product in any order. No number here is NaN or infinite."""
+SIGNATURE = types.void(types.CPointer(types.int64))
+
+
+@cache
+def openmp() -> ctypes.CDLL | None:
+    """The OpenMP runtime torch has loaded; None where that is not GNU's."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        library = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        library.GOMP_parallel.argtypes = (
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_uint,
+            ctypes.c_uint,
+        )
+        library.GOMP_parallel.restype = None
+        library.omp_get_thread_num.argtypes = library.omp_get_num_threads.argtypes = ()
+    except (OSError, AttributeError):
+        return None
+    return library
+
+
+def run(kernel: Any, tensors: tuple[Tensor, ...], sizes: tuple[int, ...]) -> None:
+    """Call the kernel on every thread of torch's; each takes its share."""
+    assert all(tensor.is_contiguous() for tensor in tensors)
+    arguments = np.array([*(tensor.data_ptr() for tensor in tensors), *sizes], dtype=np.int64)
+    library = openmp()
+    assert library is not None
+    library.GOMP_parallel(kernel.address, arguments.ctypes.data, torch.get_num_threads(), 0)
+
+
+@cache
+def share() -> Any:
+    """The compiled `share(n) -> first, last`: what of n items the calling thread is to do."""
+    library = openmp()
+    assert library is not None
+    thread, n_threads = library.omp_get_thread_num, library.omp_get_num_threads
+
+    @njit(fastmath=MATH, inline="always")
+    def _share(n: int) -> tuple[int, int]:
+        return n * thread() // n_threads(), n * (thread() + 1) // n_threads()
+
+    return _share
+
+
+@njit(inline="always")
+def load_bfloat16(bits: Any) -> Any:
+    """-> float32"""
+    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+
+
+@njit(inline="always")
+def load_float32(bits: Any) -> Any:
+    """-> float32"""
+    return np.uint32(bits).view(np.float32)
+
+
+@njit(inline="always")
+def store_bfloat16(value: Any) -> Any:
+    """Round to the nearest, ties to even."""
+    bits = np.float32(value).view(np.uint32)
+    rounding = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return np.uint16((bits + rounding) >> np.uint32(16))
+
+
+@njit(inline="always")
+def same(value: Any) -> Any:
+    """Float32 as it is."""
+    return value
+
+
+@intrinsic
+def pointer(context: Any, address: Any) -> tuple[Any, Callable[..., Any]]:
+    """An int64 address as a pointer, for `carray`."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), build

@@ -1,0 +1,53 @@
+"""How a model computes: its dtype, and whether its matrices are 8-bit integers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Dtype = Literal["auto", "float32", "float16", "bfloat16", "int8"]
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """`dtype` is that of activations, keys and values."""
+
+    dtype: torch.dtype
+    is_quantized: bool = False
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether a logit of 20 is told from 20.05: bfloat16 has 8 bits, int8 as good as 7."""
+        return self.is_quantized or self.dtype == torch.bfloat16
+
+
+EXACT = Precision(torch.float32)
+
+
+def resolve_precision(dtype: Dtype, device: torch.device) -> Precision:
+    """`auto` is openai-whisper's choice: float16 on a GPU, float32 on a CPU.
+
+    Raises ValueError with the reason if the processor cannot do what is asked for.
+    """
+    if dtype == "int8":
+        return _int8(device)
+    if dtype == "auto":
+        dtype = "float32" if device.type == "cpu" else "float16"
+    resolved = getattr(torch, dtype)
+    assert isinstance(resolved, torch.dtype)
+    return Precision(resolved)
+
+
+def _int8(device: torch.device) -> Precision:
+    if device.type != "cpu":
+        raise ValueError("int8 is for CPUs; a GPU computes in float16 or bfloat16")
+    if not torch.cpu.get_capabilities().get("avx512_vnni"):
+        # Without VNNI two products of 8 bits are summed in 16 and may not fit.
+        raise ValueError("int8 needs a processor with AVX512_VNNI; float32 runs on any")
+    return Precision(torch.bfloat16 if has_fast_bfloat16() else torch.float32, is_quantized=True)
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself (AVX512_BF16, AMX), so that it pays."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
