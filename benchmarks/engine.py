@@ -32,6 +32,8 @@ PAUSE = 0.5
 """Seconds between two turns: the other's threads stop spinning for work (Intel's after 0.2 s)."""
 
 
+BEAM = "ours, beam search"
+"""Compared with nobody but ourselves."""
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 """With one thread, CPU time compares engines on a machine that others keep busy."""
 
@@ -70,16 +72,17 @@ def main() -> None:
 
 
 def _contenders(options: argparse.Namespace, checkpoint: Path) -> list[Contender]:
-    def our(dtype: Any, batch: int) -> Contender:
+    def our(dtype: Any, batch: int, beam: int | None = None) -> Contender:
         return Contender(
-            "ours",
-            f"{dtype}, batch {batch}",
+            "ours" if beam is None else BEAM,
+            f"{dtype}, batch {batch}" + (f", beam {beam}" if beam else ""),
             batch,
             dtype,
-            lambda: peers.ours(checkpoint, dtype, batch),
+            lambda: peers.ours(checkpoint, dtype, batch, beam),
         )
 
-    found = [our("bfloat16", batch) for batch in options.batches] + [our("float32", 8)]
+    found = [our(dtype, batch) for dtype in options.dtypes for batch in options.batches]
+    found.append(our(options.dtypes[0], 8, 5))
     if "openai-whisper" in options.against:
         found.append(_theirs_openai(checkpoint))
     if "faster-whisper" in options.against:
@@ -165,6 +168,7 @@ def _report(
         "model": options.model,
         "ratios": _ratios(contenders, alone=False),
         "ratios_one_window_alone": _ratios(contenders, alone=True),
+        "ratios_of_ours": _ratios_of_ours(contenders),
         "rows": rows,
         "n_windows": options.windows,
         "n_rounds": options.rounds,
@@ -187,7 +191,18 @@ def _ratios(contenders: list[Contender], *, alone: bool) -> dict[str, float]:
         if not alone or contender.batch == 1:
             seconds = min(best.get(contender.engine, contender.median), contender.median)
             best[contender.engine] = seconds
-    return {name: seconds / best["ours"] for name, seconds in best.items() if name != "ours"}
+    return {name: seconds / best["ours"] for name, seconds in best.items() if "ours" not in name}
+
+
+def _ratios_of_ours(contenders: list[Contender]) -> dict[str, float]:
+    """Costs of a window against each other, in the first of our settings."""
+    dtype = contenders[0].dtype
+    ours = {c.batch: c.median for c in contenders if (c.engine, c.dtype) == ("ours", dtype)}
+    beam = next(c.median for c in contenders if c.engine == BEAM)
+    found = {"beam 5 over greedy": beam / ours[8]} if 8 in ours else {}
+    if {1, 8} <= ours.keys():
+        found["batch 8 over 1"] = ours[8] / ours[1]
+    return found
 
 
 def _print_table(found: dict[str, Any]) -> None:
@@ -209,7 +224,12 @@ def _plot(found: dict[str, Any], path: Path) -> None:
     rows = found["rows"]
     figure = Figure(figsize=(8, 0.4 * len(rows) + 1), layout="constrained")
     axes = figure.subplots()
-    colours = {"ours": "tab:green", "openai-whisper": "tab:gray", "faster-whisper": "tab:blue"}
+    colours = {
+        "ours": "tab:green",
+        BEAM: "tab:olive",
+        "openai-whisper": "tab:gray",
+        "faster-whisper": "tab:blue",
+    }
     axes.barh(
         [f"{row['engine']} {row['setting']}" for row in rows],
         [row["real_time_factor"] for row in rows],
@@ -250,10 +270,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--windows", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=lambda text: [int(n) for n in text.split(",")])
+    parser.add_argument("--dtypes", type=lambda text: text.split(","), help="ours")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, default=grow.model_folder())
-    parser.set_defaults(batches=[1, 4, 8, 16])
+    parser.set_defaults(batches=[1, 8, 16], dtypes=["int8", "bfloat16", "float32"])
     return parser.parse_args()
 
 

@@ -5,6 +5,7 @@ number of tokens, spectrograms included, audio in memory.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ _PROMPT = 4
 """<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"""
 
 
-def ours(checkpoint: Path, dtype: Dtype, batch: int) -> Decode:
+def ours(checkpoint: Path, dtype: Dtype, batch: int, beam: int | None = None) -> Decode:
     """Our engine; a batch of one is one window after the other, with its full latency."""
     engine = load_engine(
         checkpoint.stem, checkpoint.parent, device="cpu", dtype=dtype, max_batch_size=batch
@@ -51,7 +52,7 @@ def ours(checkpoint: Path, dtype: Dtype, batch: int) -> Decode:
         counts.clear()
         engine.decode(
             [
-                DecodeJob(window, _options(length))
+                DecodeJob(window, replace(_options(length), beam_size=beam))
                 for window, length in zip(windows, lengths, strict=True)
             ]
         )
