@@ -85,8 +85,13 @@ def _service(options: argparse.Namespace) -> Iterator[str]:
     size = options.model.removeprefix("demo-")
     if size in SIZES:
         grown_checkpoint(size, folder)
-    with local_service(options.model, folder, options.out / "service.log") as url:
-        yield url
+    settings = {
+        "WHISPER_DEFAULT_MODEL": options.model,
+        "WHISPER_MODEL_DIR": str(folder),
+        "WHISPER_ASR_NUM_CPUS": str(os.cpu_count() or 1),
+    }
+    with local_service(settings, options.out / "service.log") as service:
+        yield service.http
 
 
 def _machine() -> dict[str, Any]:
