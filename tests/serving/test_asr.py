@@ -27,7 +27,7 @@ JOB = DecodeJob(np.zeros(100, np.float32))
 class FakeEngine:
     """An engine that says its name, and can be made to fail or to stand still."""
 
-    is_multilingual, n_parameters, encode_batch = False, 7, 1
+    is_multilingual, n_parameters, encode_batch, n_rows, cache_bytes = False, 7, 1, 1, 0
 
     def __init__(self, name: str) -> None:
         self.name = name
