@@ -28,6 +28,7 @@ from whisper_service.api.openai.realtime_route import realtime_router
 from whisper_service.api.openai.secrets import ClientSecrets, client_secrets_router
 from whisper_service.api.page import page_router, sample_router
 from whisper_service.api.resume import ResumeTokens
+from whisper_service.api.stats import StatsBoard, stats_router
 from whisper_service.api.stream import stream_router
 from whisper_service.api.transcription import Transcriber
 from whisper_service.settings import Settings
@@ -65,9 +66,11 @@ def create_app(
     app.include_router(client_secrets_router(settings, decoder, client_secrets))
     app.include_router(realtime_router(settings, decoder, client_secrets, draining))
     app.include_router(deepgram_router(settings, decoder, draining))
-    app.include_router(stream_router(settings, decoder, tokens, draining, metrics or NoMetrics()))
+    board = StatsBoard(metrics or NoMetrics())
+    app.include_router(stream_router(settings, decoder, tokens, draining, board))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
+    app.include_router(stats_router(settings, decoder, board))
     app.include_router(sample_router())
     app.include_router(page_router())
     add_docs(app, settings)
