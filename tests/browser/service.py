@@ -23,6 +23,8 @@ from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sse_starlette import EventSourceResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from whisper_service.api.page import content_security_policy
 from whisper_service.languages import LANGUAGES
@@ -49,6 +51,8 @@ class Stream:
     """One socket as the service saw it."""
 
     config: dict[str, Any]
+    offset: float = 0.0
+    """Seconds into an earlier stream at which it goes on."""
     audio: bytearray = field(default_factory=bytearray)
     messages: list[str] = field(default_factory=list)
 
@@ -78,6 +82,12 @@ class Script:
     """Between the segments of a file, so that a test can act in the middle."""
     segment_seconds: float = 0.5
     """Of a stream's audio to a final; three partials come within."""
+    key: str | None = None
+    """What the service asks for, where it asks for a key."""
+    tokens: list[str] = field(default_factory=list)
+    """Handed out; each opens one socket."""
+    addresses: list[str] = field(default_factory=list)
+    """All that was asked for, as an access log has it."""
     streams: list[Stream] = field(default_factory=list)
     uploads: list[dict[str, Any]] = field(default_factory=list)
     finals_at_once: int = 1
@@ -95,7 +105,7 @@ class ScriptedStream:
         self.offset = 0.0
 
     async def run(self) -> None:
-        await self.socket.accept()
+        await self.socket.accept("whisper-streaming" if self.script.key else None)
         first = await self.socket.receive_json()
         if "resume" in first:
             token = json.loads(first["resume"])
@@ -105,7 +115,7 @@ class ScriptedStream:
             self.offset = self.settled = token["offset"]
             self.next_id = token["next_id"]
             first = token["config"]
-        self.stream = Stream(first)
+        self.stream = Stream(first, self.offset)
         self.script.streams.append(self.stream)
         if self.script.stream_error:
             await self.fail(1013, **self.script.stream_error)
@@ -230,9 +240,39 @@ def _event(name: str, data: object) -> dict[str, str]:
     return {"event": name, "data": json.dumps(data)}
 
 
+class KeyCheck:
+    """Lets in who has the script's key, or a token of it, as the service does."""
+
+    def __init__(self, app: ASGIApp, script: Script) -> None:
+        self.app = app
+        self.script = script
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        self.script.addresses.append(f"{scope['path']}?{scope['query_string'].decode()}")
+        if self.is_open(scope):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).close()
+        else:
+            error = {"code": "unauthorized", "message": "The API key is not known here."}
+            await JSONResponse({"error": error}, 401)(scope, receive, send)
+
+    def is_open(self, scope: Scope) -> bool:
+        if self.script.key is None or scope["path"] in ("/", "/readyz", "/sample.wav"):
+            return True
+        if scope["type"] == "websocket":
+            ours, _, token = ".".join(scope["subprotocols"]).partition(".bearer.")
+            return ours == "whisper-streaming" and token in self.script.tokens
+        return Headers(scope=scope).get("authorization") == f"Bearer {self.script.key}"
+
+
 def scripted_app(script: Script) -> FastAPI:
     """All addresses that the page uses."""
     app = FastAPI()
+    app.add_middleware(KeyCheck, script=script)
     app.add_middleware(
         CORSMiddleware, allow_origins=["null"], allow_methods=["*"], allow_headers=["*"]
     )
@@ -273,6 +313,12 @@ def scripted_app(script: Script) -> FastAPI:
     @app.get("/languages")
     async def languages() -> dict[str, Any]:
         return {"languages": [{"code": code, "name": name} for code, name in LANGUAGES.items()]}
+
+    @app.post("/tokens")
+    async def tokens(request: Request) -> dict[str, Any]:
+        script.tokens.append(f"ek_{len(script.tokens)}")
+        wanted = await request.json()
+        return {"token": script.tokens[-1], "expires_at": int(time.time()) + wanted["expires_in"]}
 
     @app.get("/sample.wav")
     async def sample() -> Response:

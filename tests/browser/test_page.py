@@ -59,6 +59,11 @@ def test_settings_are_remembered(page: Page) -> None:
     assert page.get_by_role("tab", name="File Upload").get_attribute("aria-selected") == "true"
 
 
+def test_a_model_that_would_be_downloaded_says_so(page: Page) -> None:
+    page.get_by_label("Model").select_option(label="tiny.en (downloads on first use)")
+    expect(page.locator("#model-help")).to_contain_text("the first request downloads them")
+
+
 def test_models_without_weights_say_where_to_put_them(page: Page) -> None:
     page.get_by_label("Model").select_option(label="large-v3 (no weights)")
     expect(page.locator("#model-help")).to_contain_text("Put them at /models/large-v3.pt")
