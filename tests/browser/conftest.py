@@ -20,6 +20,8 @@ from tests.end_to_end import spoken
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--use-fake-device-for-media-stream",
+    "--auto-select-tab-capture-source-by-title=Radio",
+    "--autoplay-policy=no-user-gesture-required",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -65,7 +67,10 @@ def _launch(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH")
     flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"]
-    browser = playwright.chromium.launch(executable_path=path, args=flags)
+    # Playwright mutes what it runs headless, and then a tab that is listened to is silent.
+    browser = playwright.chromium.launch(
+        executable_path=path, args=flags, ignore_default_args=["--mute-audio"]
+    )
     yield browser
     browser.close()
 

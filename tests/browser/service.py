@@ -73,11 +73,13 @@ class Script:
 
     stream_error: dict[str, Any] | None = None
     """Said instead of `ready`."""
+    stream_denial: JSONResponse | None = None
+    """The answer to a handshake, instead of a socket."""
     break_at: float | None = None
     """Seconds of the first stream after which its socket is cut."""
     refuses_tokens: bool = False
     lag: float | None = None
-    upload_error: JSONResponse | None = None
+    upload_error: Response | None = None
     segment_pause: float = 0.0
     """Between the segments of a file, so that a test can act in the middle."""
     segment_seconds: float = 0.5
@@ -336,6 +338,9 @@ def scripted_app(script: Script) -> FastAPI:
 
     @app.websocket("/stream")
     async def stream(socket: WebSocket) -> None:
+        if script.stream_denial:
+            await socket.send_denial_response(script.stream_denial)
+            return
         try:
             await ScriptedStream(socket, script).run()
         except WebSocketDisconnect:
