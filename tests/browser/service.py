@@ -107,7 +107,7 @@ class ScriptedStream:
         self.offset = 0.0
 
     async def run(self) -> None:
-        await self.socket.accept("whisper-streaming" if self.script.key else None)
+        await self.socket.accept(next(iter(self.socket.scope["subprotocols"]), None))
         first = await self.socket.receive_json()
         if "resume" in first:
             token = json.loads(first["resume"])

@@ -79,32 +79,6 @@ def test_a_language_is_found_by_its_name_with_the_keyboard(page: Page, script: S
     assert script.streams[0].config["language"] == "de"
 
 
-def test_arrow_keys_move_between_the_tabs(page: Page) -> None:
-    page.get_by_role("tab", name="Live Streaming").focus()
-    page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("tab", name="File Upload")).to_be_focused()
-    expect(page.get_by_role("tabpanel", name="File Upload")).to_be_visible()
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_rule_of_accessibility_is_broken(
-    new_page: Callable[..., Page], service: str, theme: str
-) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not there")
-    page = new_page(color_scheme=theme)
-    page.goto(service)
-    page.wait_for_selector("#service-dot[data-state=ready]")
-    page.get_by_role("button", name="Try the sample").click()
-    page.wait_for_selector("#live-dot[data-state=done]")
-    live = axe.Axe().run(page)
-    page.get_by_role("tab", name="File Upload").click()
-    page.get_by_role("button", name="Try the sample").locator("visible=true").click()
-    expect(page.locator(".item-head p")).to_have_text("German · 0:03 · 7 words")
-    upload = axe.Axe().run(page)
-    assert live.violations_count == 0, live.generate_report()
-    assert upload.violations_count == 0, upload.generate_report()
-
-
 def test_a_phone_needs_no_sideways_scrolling(new_page: Callable[..., Page], service: str) -> None:
     page = new_page(viewport={"width": 360, "height": 740})
     page.goto(service)
