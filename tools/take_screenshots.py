@@ -10,9 +10,11 @@ page is asked for a key by an answer put in its way: the service need not be set
 import argparse
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, Page, Playwright, Route, expect, sync_playwright
 
@@ -20,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 VOICES = ROOT / "tests" / "data"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+Theme = Literal["light", "dark"]
+THEMES: tuple[Theme, ...] = ("light", "dark")
 DESKTOP, PHONE = (1180, 820), (390, 844)
 PATIENCE_MS = 60_000
 """For one step; the first words of a busy machine take a while."""
@@ -29,12 +33,13 @@ def main() -> None:
     """Read the command line and take all pictures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--url", default="http://localhost:8000", help="where the service runs")
-    url = parser.parse_args().url
+    parser.add_argument("--only", nargs="+", choices=SHOWS, default=SHOWS, help="these states")
+    arguments = parser.parse_args()
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = launch(playwright)
-        for theme in ("light", "dark"):
-            take_all(browser, url, theme)
+        for name, theme in product(arguments.only, THEMES):
+            take(browser, arguments.url, name, theme)
         browser.close()
 
 
@@ -48,45 +53,30 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=path, args=flags)
 
 
-def take_all(browser: Browser, url: str, theme: str) -> None:
-    """Every state of the page in one theme."""
-    ending = "-dark" if theme == "dark" else ""
-    with visit(browser, url, theme, DESKTOP) as page:
-        take(page, f"start{ending}")
-        show_live(page)
-        take(page, f"live{ending}")
-        page.get_by_role("button", name="Stop").click()
-    with visit(browser, url, theme, PHONE) as page:
-        show_live(page)
-        take(page, f"phone{ending}")
-        page.get_by_role("button", name="Stop").click()
-    with visit(browser, url, theme, DESKTOP) as page:
-        show_upload(page)
-        take(page, f"upload{ending}")
-    with visit(browser, url, theme, DESKTOP) as page:
-        show_error(page)
-        take(page, f"error{ending}")
-    with visit(browser, url, theme, DESKTOP, asks_for_key=True) as page:
-        expect(page.get_by_label("API key", exact=True)).to_be_visible()
-        take(page, f"key{ending}")
+def show_start(page: Page) -> None:
+    """As the page is when it is opened."""
+
+
+def show_key(page: Page) -> None:
+    """As it is when the service asks for a key."""
+    expect(page.get_by_label("API key", exact=True)).to_be_visible()
 
 
 @contextmanager
-def visit(
-    browser: Browser, url: str, theme: str, size: tuple[int, int], *, asks_for_key: bool = False
-) -> Iterator[Page]:
+def visit(browser: Browser, url: str, name: str, theme: Theme) -> Iterator[Page]:
     """The page, opened for the first time by somebody who has allowed the microphone."""
+    width, height = PHONE if name == "phone" else DESKTOP
     context = browser.new_context(
-        color_scheme="dark" if theme == "dark" else "light",
-        viewport={"width": size[0], "height": size[1]},
+        color_scheme=theme,
+        viewport={"width": width, "height": height},
         permissions=["microphone"],
     )
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
-    if asks_for_key:
+    if name == "key":
         page.route("**/models", answer_without_key)
     page.goto(url)
-    page.wait_for_selector(f"#service-dot[data-state={'locked' if asks_for_key else 'ready'}]")
+    page.wait_for_selector(f"#service-dot[data-state={'locked' if name == 'key' else 'ready'}]")
     yield page
     context.close()
 
@@ -127,11 +117,23 @@ def show_error(page: Page) -> None:
     expect(page.locator(".item").nth(1).locator(".item-head p")).to_contain_text("words")
 
 
-def take(page: Page, name: str) -> None:
-    """What is on the screen, without the ring of the last click."""
-    page.mouse.move(0, 0)
-    page.evaluate("document.activeElement.blur()")
-    page.screenshot(path=IMAGES / f"{name}.png")
+SHOWS: dict[str, Callable[[Page], None]] = {
+    "start": show_start,
+    "live": show_live,
+    "phone": show_live,
+    "upload": show_upload,
+    "error": show_error,
+    "key": show_key,
+}
+
+
+def take(browser: Browser, url: str, name: str, theme: Theme) -> None:
+    """One state of the page in one theme, without the ring of the last click."""
+    with visit(browser, url, name, theme) as page:
+        SHOWS[name](page)
+        page.mouse.move(0, 0)
+        page.evaluate("document.activeElement.blur()")
+        page.screenshot(path=IMAGES / f"{name}{'-dark' if theme == 'dark' else ''}.png")
 
 
 if __name__ == "__main__":

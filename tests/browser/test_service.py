@@ -1,5 +1,7 @@
 """The page with the service itself: headers, protocol, plans. Only the decoder is scripted."""
 
+import itertools
+import json
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -58,3 +60,41 @@ def test_a_file_that_is_no_audio_is_refused_in_words(
     page.locator("#files").set_input_files([text])
     notice = page.locator(".item [role=alert]")
     expect(notice).to_contain_text("This is not audio or video that can be read")
+
+
+def test_a_stream_outlives_the_service_that_was_killed_and_started_again(
+    new_page: Callable[..., Page], decoder: FakeDecoder
+) -> None:
+    settings = Settings(resume_key="a key for tests")
+    page = new_page()
+    finals = page.locator("#live-finals .row")
+    with serve(create_app(settings, decoder)) as url:
+        page.goto(url)
+        page.get_by_label("Chunk duration").fill("1")
+        page.get_by_role("button", name="Start").click()
+        finals.first.wait_for(state="attached")
+    expect(page.locator("#live-state")).to_contain_text("Your audio is kept")
+    n_before = finals.count()
+    with serve(create_app(settings, decoder), port=int(url.rstrip("/").rsplit(":")[-1])):
+        finals.nth(n_before + 1).wait_for(state="attached")
+        page.get_by_role("button", name="Stop").click()
+        page.wait_for_selector("#live-dot[data-state=done]")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as json").click()
+    segments = json.loads(download.value.path().read_text())["segments"]
+    assert [segment["id"] for segment in segments] == list(range(len(segments)))
+    # The beeps never pause for long: the text of a stream without a gap has none either.
+    assert all(0 <= b["start"] - a["end"] < 0.6 for a, b in itertools.pairwise(segments))
+
+
+def test_a_file_that_is_too_large_is_refused_in_words(
+    new_page: Callable[..., Page], decoder: FakeDecoder
+) -> None:
+    page = new_page()
+    file = {"name": "a.wav", "mimeType": "audio/wav", "buffer": bytes(8_000_000)}
+    with serve(create_app(Settings(max_upload_bytes=1_000_000), decoder)) as url:
+        page.goto(url)
+        page.get_by_role("tab", name="File Upload").click()
+        page.locator("#files").set_input_files([file])
+        notice = page.locator(".item [role=alert]")
+        expect(notice).to_contain_text("The file is larger than the service takes")
