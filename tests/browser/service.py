@@ -183,7 +183,7 @@ class ScriptedStream:
         self.next_id += 1
         step = (self.settled - start) / len(WORDS)
         words = [
-            {"word": f" {word}", "start": start + i * step, "end": start + (i + 1) * step}
+            {"word": word, "start": start + i * step, "end": start + (i + 1) * step}
             for i, word in enumerate(WORDS)
         ]
         await self.send(
@@ -220,8 +220,8 @@ class ScriptedStream:
 
 SEGMENTS = [
     {"id": 0, "start": 0.0, "end": 1.0, "text": " Nine four.", "words": [
-        {"word": " Nine", "start": 0.0, "end": 0.5, "probability": 0.9},
-        {"word": " four.", "start": 0.5, "end": 1.0, "probability": 0.9}]},
+        {"word": "Nine", "start": 0.0, "end": 0.5, "probability": 0.9},
+        {"word": "four.", "start": 0.5, "end": 1.0, "probability": 0.9}]},
     {"id": 1, "start": 1.0, "end": 2.0, "text": " Seven --> <i>two</i>."},
     {"id": 2, "start": 2.0, "end": 3.0, "text": " Fünf, acht."},
 ]  # fmt: skip

@@ -45,6 +45,14 @@ def test_segments_appear_while_the_file_is_decoded(page: Page, script: Script) -
     assert page.locator(".item .row p").last.text_content() == "Fünf, acht."
 
 
+def test_words_with_times_are_written_as_the_text_has_them(page: Page) -> None:
+    upload(page, "a.wav")
+    wait_until_done(page)
+    first = page.locator(".item .row p").first
+    assert first.text_content() == "Nine four."
+    assert first.locator("span").all_text_contents() == ["Nine", "four."]
+
+
 def test_text_of_the_service_is_never_markup(page: Page) -> None:
     upload(page, "<img src=x>.wav")
     wait_until_done(page)
