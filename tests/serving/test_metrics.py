@@ -25,7 +25,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 def test_every_measure_is_taken_and_described(measure):
     metrics = RayMetrics([measure])
     for value in (0.0, 1.5):
-        metrics.record(measure, value, "demo")
+        metrics.record(measure, value, **dict.fromkeys(measure.labels, "demo"))
     assert f"| `{measure.name}` | {measure.kind} |" in DOCS
 
 

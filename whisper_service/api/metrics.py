@@ -1,6 +1,6 @@
 """What is measured of live streams: names, units, buckets. Who stores it is not known here.
 
-Every figure has the model as its only label; the names of models are few and known, where those of
+The labels of figures are the model and the protocol; their names are few and known, where those of
 sessions would be without end.
 """
 
@@ -17,6 +17,8 @@ class Measure:
     description: str
     buckets: tuple[float, ...] = ()
     """Upper bounds of a histogram, in the unit of the name."""
+    labels: tuple[str, ...] = ("model", "protocol")
+    """What a figure is told apart by; the protocol is `stream`, `realtime` or `listen`."""
 
 
 _LATENCIES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
@@ -80,12 +82,12 @@ STREAM_MEASURES = (
 class Metrics(Protocol):
     """Where figures go. Must be cheap: it is called in the middle of streams."""
 
-    def record(self, measure: Measure, value: float, model: str) -> None:
-        """Observe (histogram), add (counter) or set (gauge) a value."""
+    def record(self, measure: Measure, value: float, **labels: str) -> None:
+        """Observe (histogram), add (counter) or set (gauge) a value, with all labels it has."""
 
 
 class NoMetrics:
     """Forgets everything; where nobody collects."""
 
-    def record(self, measure: Measure, value: float, model: str) -> None:
+    def record(self, measure: Measure, value: float, **labels: str) -> None:
         """See `Metrics`."""

@@ -120,7 +120,8 @@ class WhisperASR:
         engine = await self._engine(model_size)
         # Cancelling the call cancels the future, which drops the job if it has not begun.
         hypothesis = await asyncio.wrap_future(self._scheduler.submit(engine, job))
-        self._metrics.record(WINDOW, time.monotonic() - began, catalog.canonical_name(model_size))
+        seconds = time.monotonic() - began
+        self._metrics.record(WINDOW, seconds, model=catalog.canonical_name(model_size))
         return hypothesis
 
     async def _detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:

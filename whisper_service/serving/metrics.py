@@ -13,6 +13,7 @@ WINDOW = Measure(
     "histogram",
     "From when a replica took a window to its hypothesis, queue, loading and batch included.",
     (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0),
+    labels=("model",),
 )
 """Up to `decode_timeout`, after which nobody waits any more."""
 QUEUE = Measure(
@@ -48,15 +49,15 @@ class RayMetrics:
     def __init__(self, measures: Iterable[Measure]) -> None:
         self._metrics = {measure.name: _make(measure) for measure in measures}
 
-    def record(self, measure: Measure, value: float, model: str) -> None:
+    def record(self, measure: Measure, value: float, **labels: str) -> None:
         """Observe, add or set a value."""
-        metric, tags = self._metrics[measure.name], {"model": model}
+        metric = self._metrics[measure.name]
         if isinstance(metric, ray_metrics.Histogram):
-            metric.observe(value, tags=tags)
+            metric.observe(value, tags=labels)
         elif isinstance(metric, ray_metrics.Gauge):
-            metric.set(value, tags=tags)
+            metric.set(value, tags=labels)
         elif value > 0:  # Ray refuses to add nothing
-            metric.inc(value, tags=tags)
+            metric.inc(value, tags=labels)
 
 
 class EngineMeter:
@@ -97,7 +98,7 @@ class EngineMeter:
 def _make(
     measure: Measure,
 ) -> ray_metrics.Counter | ray_metrics.Gauge | ray_metrics.Histogram:
-    name, description, tags = measure.name, measure.description, ("model",)
+    name, description, tags = measure.name, measure.description, measure.labels
     if measure.kind == "histogram":
         return ray_metrics.Histogram(
             name, description=description, boundaries=list(measure.buckets), tag_keys=tags
