@@ -36,7 +36,7 @@ def test_nothing_is_described_that_is_not_measured():
 
 def test_an_engine_has_counted_all_its_work_once_the_last_job_is_answered():
     class Sums(dict[str, float]):
-        def record(self, measure, value, model):
+        def record(self, measure, value, *, model):
             assert model == "demo"
             self[measure.name] = self.get(measure.name, 0) + value
 

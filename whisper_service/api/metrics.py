@@ -17,10 +17,12 @@ class Measure:
     description: str
     buckets: tuple[float, ...] = ()
     """Upper bounds of a histogram, in the unit of the name."""
-    labels: tuple[str, ...] = ("model", "protocol")
-    """What a figure is told apart by; the protocol is `stream`, `realtime` or `listen`."""
+    labels: tuple[str, ...] = ("model",)
+    """What a figure is told apart by."""
 
 
+_LABELS = ("model", "protocol")
+"""The protocol is `stream`, `realtime` or `listen`, the last part of its path."""
 _LATENCIES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """Seconds. Close together about one second, where live text begins to feel late."""
 
@@ -29,42 +31,54 @@ FIRST_PARTIAL = Measure(
     "histogram",
     "From when the beginning of speech was received to its first partial.",
     _LATENCIES,
+    labels=_LABELS,
 )
 COMMIT = Measure(
     "whisper_stream_commit_seconds",
     "histogram",
     "From when the end of a final's audio was received to the final.",
     _LATENCIES,
+    labels=_LABELS,
 )
 FINAL_LAG = Measure(
     "whisper_stream_final_lag_seconds",
     "histogram",
     "From when the end of speech was received to the last final of it, endpoint silence included.",
     _LATENCIES,
+    labels=_LABELS,
 )
 LAG = Measure(
     "whisper_stream_lag_seconds",
     "histogram",
     "Audio that waits for its final beyond the stream's chunk duration, at each decode.",
     (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0),
+    labels=_LABELS,
 )
 SHOWN_WORDS = Measure(
     "whisper_stream_shown_words",
     "counter",
     "Words of partials that a later partial or final said again or otherwise.",
+    labels=_LABELS,
 )
 REVISED_WORDS = Measure(
     "whisper_stream_revised_words",
     "counter",
     "Of the shown words, those that came otherwise; the ratio is the revision rate.",
+    labels=_LABELS,
 )
 DROPPED_LOOPS = Measure(
-    "whisper_stream_dropped_loops", "counter", "Loops of the decoder that were left out."
+    "whisper_stream_dropped_loops",
+    "counter",
+    "Loops of the decoder that were left out.",
+    labels=_LABELS,
 )
 DROPPED_PHRASES = Measure(
-    "whisper_stream_dropped_phrases", "counter", "Stock phrases out of noise that were left out."
+    "whisper_stream_dropped_phrases",
+    "counter",
+    "Stock phrases out of noise that were left out.",
+    labels=_LABELS,
 )
-ACTIVE_STREAMS = Measure("whisper_streams", "gauge", "Streams open now.")
+ACTIVE_STREAMS = Measure("whisper_streams", "gauge", "Streams open now.", labels=_LABELS)
 
 STREAM_MEASURES = (
     FIRST_PARTIAL,

@@ -13,7 +13,6 @@ WINDOW = Measure(
     "histogram",
     "From when a replica took a window to its hypothesis, queue, loading and batch included.",
     (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0),
-    labels=("model",),
 )
 """Up to `decode_timeout`, after which nobody waits any more."""
 QUEUE = Measure(
@@ -72,7 +71,7 @@ class EngineMeter:
     def admitted(self, model: str, waits: list[float], seconds: float) -> None:
         """See `Meter`."""
         for wait in waits:
-            self._metrics.record(QUEUE, wait, model)
+            self._metrics.record(QUEUE, wait, model=model)
         self._sums[BUSY_SECONDS.name, model] += seconds
 
     def stepped(self, model: str, n_rows: int, seconds: float) -> None:
@@ -92,7 +91,7 @@ class EngineMeter:
         sums, self._sums = self._sums, defaultdict(float)
         self._flushed = time.monotonic()
         for (name, model), value in sums.items():
-            self._metrics.record(self._measures[name], value, model)
+            self._metrics.record(self._measures[name], value, model=model)
 
 
 def _make(
