@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,19 +74,6 @@ def test_models_are_listed_and_errors_are_typed(client: openai.OpenAI) -> None:
     assert refused.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError):
         client.audio.transcriptions.create(file=("a.wav", b"no audio"), model="demo")
-
-
-def test_ten_minutes_have_the_words_of_transcribe(
-    client: openai.OpenAI, service: Service, tmp_path: Path
-) -> None:
-    file = tmp_path / "long.wav"
-    n_times = 600 * 16_000 * 2 // len(pcm("english")) + 1
-    with wave.open(str(file), "wb") as out:
-        out.setparams((1, 2, 16_000, 0, "NONE", ""))
-        out.writeframes(pcm("english") * n_times)
-    answer = client.audio.transcriptions.create(file=file, model="whisper-1", language="en")
-    assert answer.text == transcribed(service, file, language="en")
-    assert words(answer.text) == spoken_words("english") * n_times
 
 
 async def realtime(service: Service, name: str) -> list[str]:

@@ -51,19 +51,25 @@ async def _work(loops: list[Loop], fail: Callable[[ServiceError], None]) -> None
         fail(InternalError())
 
 
-async def next_message(socket: WebSocket, settings: Settings, *, has_ended: bool) -> Message:
-    """The client's next message. Once it `has_ended` its audio, it owes none.
+async def next_message(
+    socket: WebSocket, settings: Settings, is_owed: Callable[[], bool]
+) -> Message:
+    """The client's next message. A client that `is_owed` an answer may be silent.
 
     Raises `IdleTimeout`, `PayloadTooLarge`, and `WebSocketDisconnect` if there is no more.
     """
     limit, most = settings.stream_idle_timeout, settings.max_message_bytes
-    try:
-        async with asyncio.timeout(None if has_ended else limit):
-            message = await socket.receive()
-    except TimeoutError:
-        raise IdleTimeout(
-            f"Nothing was received for {limit:g} s; send audio or a keepalive message.", limit=limit
-        ) from None
+    message = None
+    while message is None:
+        try:
+            async with asyncio.timeout(limit):
+                message = await socket.receive()
+        except TimeoutError:
+            if not is_owed():
+                raise IdleTimeout(
+                    f"Nothing was received for {limit:g} s; send audio or a keepalive message.",
+                    limit=limit,
+                ) from None
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1005))
     n_bytes = len(message.get("text") or message.get("bytes") or "")

@@ -55,8 +55,7 @@ class StreamSession:
 
     async def _receive_loop(self) -> None:
         while True:
-            has_ended = self._is_stopped
-            message = await next_message(self._socket, self._settings, has_ended=has_ended)
+            message = await next_message(self._socket, self._settings, lambda: self._is_stopped)
             if self._is_stopped:
                 continue  # only the disconnect matters now
             text, data = message.get("text"), message.get("bytes")

@@ -92,8 +92,7 @@ class LiveRequest:
 
     async def _receive_loop(self) -> None:
         while True:
-            has_ended = self._is_closing
-            message = await next_message(self._socket, self._settings, has_ended=has_ended)
+            message = await next_message(self._socket, self._settings, lambda: self._is_closing)
             if self._is_closing:
                 continue  # only the disconnect matters now
             text, data = message.get("text"), message.get("bytes")

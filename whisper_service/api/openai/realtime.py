@@ -81,7 +81,7 @@ class RealtimeSession:
 
     async def _receive_loop(self) -> None:
         while True:
-            message = await next_message(self._socket, self._settings, has_ended=False)
+            message = await next_message(self._socket, self._settings, self._is_owed)
             cause = None
             try:
                 command = self._parse(message)
@@ -92,6 +92,10 @@ class RealtimeSession:
             except _FAULTS as error:
                 self._say(error_event(error, cause))
             await self._outlet.room()
+
+    def _is_owed(self) -> bool:
+        """A turn was committed and is not told yet."""
+        return self._runner.first is not self._runner.last
 
     def _parse(self, message: Message) -> Command:
         text: str | None = message.get("text")
