@@ -1,6 +1,8 @@
 # make run    the service on http://localhost:8000 with the bundled model, no download
 # make test   every test
 # make check  format, lint, types and the fast tests, a minute or two
+# make manifests         copy whisper-rayservice.yaml to where kustomize needs it
+# make verify-manifests  Dockerfile and manifests against the schemas and code that will judge them
 # make clean  remove what these made
 
 PYTHON ?= python3
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean
+.PHONY: help run test check format manifests verify-manifests clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -49,6 +51,14 @@ check: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+manifests:
+	cp whisper-rayservice.yaml deploy/base/rayservice.yaml
+
+# Says what it skips: kubectl or kustomize renders the overlays, promtool reads the alert rules.
+verify-manifests: $(VENV)/installed-dev
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m pytest -rs tests/deploy
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

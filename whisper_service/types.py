@@ -109,6 +109,8 @@ class DecodeJob:
     priority: Priority = "file"
     deadline: float | None = None
     """Seconds since the epoch; a job not begun by then is refused instead of decoded."""
+    session_id: str = ""
+    """Of the stream it is for, if any; log lines say it, nothing else looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +190,19 @@ class ModelStatus:
     can_download: bool
     path: str
     """Where the weights are, or where they have to be put."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderStats:
+    """What one WhisperASR replica is doing."""
+
+    replica: str
+    models: tuple[str, ...]
+    """Loaded now."""
+    windows_now: int
+    """Taken and not answered: being decoded, or waiting for their turn."""
+    windows_done: int
+    """Since it started."""
+    window_seconds: tuple[float, ...]
+    """From when it took a window to its hypothesis, the latest ones."""
+    max_batch_size: int

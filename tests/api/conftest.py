@@ -1,3 +1,4 @@
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -49,3 +50,11 @@ def transcribe(client):
         return client.post("/transcribe", files={"file": file}, data=fields)
 
     return post
+
+
+@pytest.fixture
+async def asgi_get(app):
+    """GET on the application in the test's own event loop, beside sockets that are open there."""
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client.get

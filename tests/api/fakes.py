@@ -13,6 +13,7 @@ from whisper_service.types import (
     SAMPLE_RATE,
     Audio,
     DecodeJob,
+    DecoderStats,
     Hypothesis,
     LanguageDetection,
     ModelStatus,
@@ -85,6 +86,11 @@ class FakeDecoder:
     async def check(self) -> None:
         if self.health is not None:
             raise self.health
+
+    async def stats(self) -> DecoderStats:
+        if self.health is not None:
+            raise self.health
+        return DecoderStats("one", ("base",), self.n_now, len(self.jobs), (0.1, 0.3), 8)
 
 
 def say(job: DecodeJob, text: str) -> Hypothesis:

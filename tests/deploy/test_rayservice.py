@@ -1,24 +1,54 @@
-"""The manifest against the schemas that will judge it: KubeRay's, Ray Serve's and our settings."""
+"""Each RayService against what will judge it: KubeRay's schema, Ray Serve's, and our settings."""
 
-from pathlib import Path
+import functools
+import shlex
 from typing import Any
 
 import jsonschema
 import pytest
-import yaml
+from ray.scripts.scripts import start
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import ServeDeploySchema
 
+from tests.deploy.manifests import (
+    OVERLAYS,
+    ROOT,
+    Manifest,
+    load,
+    pod_specs,
+    rayservice,
+    serve_config,
+)
 from whisper_service.settings import Settings
 
-ROOT = Path(__file__).parents[2]
 CRD = ROOT.parent / "shared" / "crd" / "ray.io_rayservices.yaml"
-MANIFEST: dict[str, Any] = yaml.safe_load((ROOT / "whisper-rayservice.yaml").read_text())
-SERVE: dict[str, Any] = yaml.safe_load(MANIFEST["spec"]["serveConfigV2"])
-CLUSTER = MANIFEST["spec"]["rayClusterConfig"]
-GROUPS = {group["groupName"]: group for group in CLUSTER["workerGroupSpecs"]}
-APPLICATION = SERVE["applications"][0]
-DEPLOYMENTS = {deployment["name"]: deployment for deployment in APPLICATION["deployments"]}
+
+
+@pytest.fixture(params=["file", *OVERLAYS])
+def service(request: pytest.FixtureRequest) -> Manifest:
+    return rayservice(request.param)
+
+
+@pytest.fixture
+def cluster(service: Manifest) -> Manifest:
+    cluster: Manifest = service["spec"]["rayClusterConfig"]
+    return cluster
+
+
+@pytest.fixture
+def serve(service: Manifest) -> Manifest:
+    return serve_config(service)
+
+
+@pytest.fixture
+def settings(serve: Manifest) -> Settings:
+    return Settings(**serve["applications"][0]["args"])
+
+
+def deployments(serve: Manifest) -> dict[str, Manifest]:
+    return {
+        deployment["name"]: deployment for deployment in serve["applications"][0]["deployments"]
+    }
 
 
 def _forbid_unknown(schema: Any) -> Any:
@@ -50,58 +80,116 @@ def _unknown_keys(given: Any, known: Any, path: str = "") -> list[str]:
     ]
 
 
-def test_manifest_fits_the_operators_schema() -> None:
+@functools.cache
+def _operators_schema() -> jsonschema.Draft202012Validator:
+    (crd,) = load(CRD)
+    version = next(v for v in crd["spec"]["versions"] if v["name"] == "v1")
+    return jsonschema.Draft202012Validator(_forbid_unknown(version["schema"]["openAPIV3Schema"]))
+
+
+def test_it_fits_the_operators_schema(service: Manifest) -> None:
     if not CRD.exists():
         pytest.skip("KubeRay's custom resource definitions are not beside the checkout")
-    crd = yaml.safe_load(CRD.read_text())
-    version = next(v for v in crd["spec"]["versions"] if v["name"] == "v1")
-    jsonschema.validate(MANIFEST, _forbid_unknown(version["schema"]["openAPIV3Schema"]))
+    _operators_schema().validate(service)
 
 
-def test_serve_config_has_no_key_that_serve_would_ignore() -> None:
-    known = ServeDeploySchema.model_validate(SERVE).model_dump(warnings=False)
-    assert _unknown_keys(SERVE, known) == []
+def test_serve_config_has_no_key_that_serve_would_ignore(serve: Manifest) -> None:
+    known = ServeDeploySchema.model_validate(serve).model_dump(warnings=False)
+    assert _unknown_keys(serve, known) == []
 
 
-def test_serve_args_are_settings() -> None:
-    settings = Settings(**APPLICATION["args"])
+def test_the_default_model_is_loaded_before_a_replica_is_ready(settings: Settings) -> None:
     assert settings.default_model in settings.models_to_preload
 
 
+def test_deployments_and_settings_say_the_same(serve: Manifest, settings: Settings) -> None:
+    """Where both can say it, Serve goes by the deployment, and our code by the setting."""
+    asr = deployments(serve)["WhisperASR"]
+    assert asr["ray_actor_options"]["num_gpus"] == settings.asr_num_gpus
+    assert asr["ray_actor_options"]["num_cpus"] == settings.asr_num_cpus
+    assert asr["autoscaling_config"]["max_replicas"] == settings.asr_max_replicas
+    assert asr["max_ongoing_requests"] == settings.asr_max_requests
+
+
 @pytest.mark.parametrize("name", ["WhisperService", "WhisperASR"])
-def test_both_deployments_autoscale(name: str) -> None:
-    given = DEPLOYMENTS[name]["autoscaling_config"]
+def test_both_deployments_autoscale(serve: Manifest, name: str) -> None:
+    given = deployments(serve)[name]["autoscaling_config"]
     config = AutoscalingConfig(**given)
     assert set(given) <= set(AutoscalingConfig.model_fields)
-    assert config.min_replicas < config.max_replicas
+    assert config.min_replicas <= config.max_replicas
 
 
-def test_gpu_workers_can_hold_every_replica() -> None:
-    per_worker = _gpus(GROUPS["gpu"]) / DEPLOYMENTS["WhisperASR"]["ray_actor_options"]["num_gpus"]
-    most = DEPLOYMENTS["WhisperASR"]["autoscaling_config"]["max_replicas"]
-    assert GROUPS["gpu"]["maxReplicas"] * per_worker >= most
-    least = DEPLOYMENTS["WhisperASR"]["autoscaling_config"]["min_replicas"]
-    assert GROUPS["gpu"]["minReplicas"] * per_worker >= least
+def test_streams_are_refused_by_us_before_serve_lets_them_hang(
+    serve: Manifest, settings: Settings
+) -> None:
+    deployment = deployments(serve)["WhisperService"]
+    most = settings.max_streams + settings.max_uploads
+    assert deployment["max_ongoing_requests"] > 2 * most
+    assert deployment["autoscaling_config"]["target_ongoing_requests"] < settings.max_streams
+    assert "request_timeout_s" not in serve["http_options"]
 
 
-def test_service_names_are_the_documented_ones() -> None:
+def test_workers_can_hold_every_replica(cluster: Manifest, serve: Manifest) -> None:
+    """Cores and GPUs of all workers, at their fewest and most, against the replicas."""
+    for bound in ("min", "max"):
+        for resource, key in (("cpu", "num_cpus"), ("nvidia.com/gpu", "num_gpus")):
+            there = sum(
+                group[f"{bound}Replicas"] * float(_limits(group).get(resource, 0))
+                for group in cluster["workerGroupSpecs"]
+            )
+            asked = sum(
+                deployment["autoscaling_config"][f"{bound}_replicas"]
+                * deployment["ray_actor_options"].get(key, 0)
+                for deployment in deployments(serve).values()
+            )
+            assert there >= asked, (bound, resource)
+
+
+def test_a_drain_ends_before_its_pod_is_killed(service: Manifest, settings: Settings) -> None:
+    """Uploads, then the node, then the pod: each has to outlast the one before."""
+    for name, spec in pod_specs(service):
+        if name == "head":
+            continue
+        environment = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}
+        node = float(environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+        assert settings.drain_timeout < node < spec["terminationGracePeriodSeconds"]
+        assert spec["terminationGracePeriodSeconds"] <= 120, "a spot node's notice"
+
+
+def test_an_upgrade_waits_for_the_longest_upload(service: Manifest, settings: Settings) -> None:
+    assert service["spec"]["rayClusterDeletionDelaySeconds"] >= settings.upload_timeout
+
+
+def test_service_names_are_the_documented_ones(service: Manifest) -> None:
     """KubeRay names the Services after the RayService: NAME-serve-svc and NAME-head-svc."""
-    assert MANIFEST["metadata"]["name"] == "whisper-streaming"
+    assert service["metadata"]["name"] == "whisper-streaming"
 
 
-def test_every_pod_runs_the_same_image_without_root() -> None:
-    pods = [CLUSTER["headGroupSpec"], *GROUPS.values()]
-    specs = [pod["template"]["spec"] for pod in pods]
-    assert len({spec["containers"][0]["image"] for spec in specs}) == 1
-    for spec in specs:
-        assert spec["securityContext"]["runAsNonRoot"]
-        assert not spec["containers"][0]["securityContext"]["allowPrivilegeEscalation"]
+def test_head_takes_no_work_and_no_traffic(service: Manifest, cluster: Manifest) -> None:
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert service["spec"]["excludeHeadPodFromServeSvc"]
 
 
-def test_head_takes_no_work() -> None:
-    assert CLUSTER["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+def test_the_inside_asks_for_a_token(cluster: Manifest) -> None:
+    assert cluster["authOptions"]["mode"] == "token"
 
 
-def _gpus(group: dict[str, Any]) -> int:
-    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-    return int(limits["nvidia.com/gpu"])
+def test_ray_understands_its_start_parameters(cluster: Manifest) -> None:
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for group in groups:
+        line = " ".join(f"--{key}={value}" for key, value in group["rayStartParams"].items())
+        start.make_context("start", shlex.split(line))
+
+
+def test_ray_is_the_one_that_is_installed(cluster: Manifest) -> None:
+    assert f"ray[serve]=={cluster['rayVersion']}" in (ROOT / "requirements.txt").read_text()
+
+
+def test_the_copy_kustomize_needs_is_the_file_at_the_top() -> None:
+    top = (ROOT / "whisper-rayservice.yaml").read_text()
+    assert (ROOT / "deploy/base/rayservice.yaml").read_text() == top, "run `make manifests`"
+
+
+def _limits(group: Manifest) -> Manifest:
+    limits: Manifest = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    return limits

@@ -4,12 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from whisper_service.api.trace import SessionFilter
 from whisper_service.engine.engine import Engine
 from whisper_service.engine.ticket import Ticket
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, UnknownModel
@@ -25,7 +27,7 @@ JOB = DecodeJob(np.zeros(100, np.float32))
 class FakeEngine:
     """An engine that says its name, and can be made to fail or to stand still."""
 
-    is_multilingual, n_parameters, encode_batch = False, 7, 1
+    is_multilingual, n_parameters, encode_batch, n_rows, cache_bytes = False, 7, 1, 1, 0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -282,3 +284,30 @@ async def test_dead_decoding_thread_is_unhealthy(start: Start) -> None:
     asr._scheduler.close(WAIT)
     with pytest.raises(RuntimeError, match="thread has ended"):
         await asr.check_health()
+
+
+async def test_the_line_of_a_window_names_its_stream(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    asr = await start()
+    caplog.handler.addFilter(SessionFilter())
+    with caplog.at_level("DEBUG", logger="whisper_service"):
+        await asr.decode("mine", replace(JOB, session_id="abc"))
+    line = next(record for record in caplog.records if "of file audio" in record.message)
+    assert line.session_id == "abc"
+
+
+async def test_stats_count_windows_in_work_and_done(start: Start) -> None:
+    asr = await start()
+    await asr.decode("mine", JOB)
+    engine = asr.engines["mine"]
+    engine.gate.clear()
+    engine.entered.clear()
+    working = asyncio.create_task(asr.decode("mine", JOB))
+    assert await asyncio.to_thread(engine.entered.wait, WAIT)
+    stats = await asr.stats()
+    assert (stats.models, stats.windows_now) == (("mine",), 1)
+    assert (stats.windows_done, len(stats.window_seconds)) == (1, 1)
+    engine.gate.set()
+    await working
+    assert (await asr.stats()).windows_now == 0

@@ -9,6 +9,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
+from whisper_service.api.trace import name_session
 from whisper_service.errors import (
     InternalError,
     Overloaded,
@@ -178,3 +179,11 @@ async def test_answered_window_proves_readiness() -> None:
 async def test_reason_for_not_being_ready_reaches_the_caller() -> None:
     with pytest.raises(Unavailable, match="no weights"):
         await over(Handle(Unavailable("no weights"))).check()
+
+
+async def test_a_window_says_which_stream_it_is_for() -> None:
+    handle = Handle(ANSWER)
+    name_session("abc")
+    await over(handle).decode("base", JOB)
+    _, (_, job) = handle.calls[0]
+    assert job.session_id == "abc"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from whisper_service.api.metrics import STREAM_MEASURES
+from whisper_service.api.metrics import ACTIVE_STREAMS, STREAM_MEASURES
 from whisper_service.serving.metrics import (
     AUDIO_SECONDS,
     BUSY_SECONDS,
@@ -54,3 +54,13 @@ def test_an_engine_has_counted_all_its_work_once_the_last_job_is_answered():
         BUSY_SECONDS.name: 7.0,
         AUDIO_SECONDS.name: 42.0,
     }
+
+
+def test_a_gauge_that_does_not_change_is_set_again(monkeypatch):
+    metrics = RayMetrics([ACTIVE_STREAMS])
+    metrics.record(ACTIVE_STREAMS, 3, model="demo", protocol="stream")
+    told = []
+    gauge = metrics._metrics[ACTIVE_STREAMS.name]
+    monkeypatch.setattr(gauge, "set", lambda value, tags: told.append((value, tags)))
+    metrics.refresh()
+    assert told == [(3, {"model": "demo", "protocol": "stream"})]

@@ -28,6 +28,7 @@ from whisper_service.api.openai.realtime_route import realtime_router
 from whisper_service.api.openai.secrets import ClientSecrets, client_secrets_router
 from whisper_service.api.page import page_router, sample_router
 from whisper_service.api.resume import ResumeTokens
+from whisper_service.api.stats import StatsBoard, stats_router
 from whisper_service.api.stream import stream_router
 from whisper_service.api.streams import LiveStreams
 from whisper_service.api.transcription import Transcriber
@@ -58,7 +59,8 @@ def create_app(
     )
     install_error_handlers(app)
     transcriber = Transcriber(settings, decoder)
-    streams = LiveStreams(settings, decoder, draining, metrics or NoMetrics())
+    board = StatsBoard(metrics or NoMetrics())
+    streams = LiveStreams(settings, decoder, draining, board)
     key = settings.resume_key or secrets.token_hex()
     tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
     app.include_router(files_router(settings, decoder, transcriber))
@@ -70,6 +72,7 @@ def create_app(
     app.include_router(stream_router(streams, tokens))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
+    app.include_router(stats_router(settings, decoder, board))
     app.include_router(sample_router())
     app.include_router(page_router())
     add_docs(app, settings)

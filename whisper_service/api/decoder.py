@@ -2,7 +2,14 @@
 
 from typing import Protocol
 
-from whisper_service.types import Audio, DecodeJob, Hypothesis, LanguageDetection, ModelStatus
+from whisper_service.types import (
+    Audio,
+    DecodeJob,
+    DecoderStats,
+    Hypothesis,
+    LanguageDetection,
+    ModelStatus,
+)
 
 
 class Decoder(Protocol):
@@ -23,3 +30,6 @@ class Decoder(Protocol):
 
     async def check(self) -> None:
         """Return if a model is loaded and decodes; raise `Unavailable` with the reason if not."""
+
+    async def stats(self) -> DecoderStats:
+        """Say what one of the model servers is doing."""

@@ -10,6 +10,7 @@ Ray would wrap them and Serve would log each wrong model name as a failure of th
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -17,14 +18,24 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from ray import serve
+from ray.serve.exceptions import RayServeException
 
+from whisper_service.api.trace import name_session
 from whisper_service.engine import catalog
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
 from whisper_service.serving import logs
 from whisper_service.serving.metrics import ENGINE_MEASURES, WINDOW, EngineMeter, RayMetrics
 from whisper_service.settings import Settings
-from whisper_service.types import Audio, DecodeJob, Hypothesis, LanguageDetection, ModelStatus
+from whisper_service.types import (
+    SAMPLE_RATE,
+    Audio,
+    DecodeJob,
+    DecoderStats,
+    Hypothesis,
+    LanguageDetection,
+    ModelStatus,
+)
 
 if TYPE_CHECKING:
     from whisper_service.engine.engine import Engine
@@ -46,6 +57,8 @@ _PRELOAD_RETRY = 15.0
 """Seconds between two tries to load a model that could not be had: an operator who has put the
 file in its place waits no longer than that."""
 
+_LATEST = 100
+"""Windows whose times `stats` tells."""
 _LOAD_SHARE = 0.8
 """Part of `decode_timeout` a request waits for its model to load: the rest is for the answer to
 get back before the caller gives up, so that it says what the matter is."""
@@ -74,6 +87,8 @@ class WhisperASR:
         self._probe: Future[None] | None = None
         self._probe_began = 0.0
         self._probe_took = 0.0
+        self._n_windows = self._n_done = 0
+        self._latest: deque[float] = deque(maxlen=_LATEST)
         await self._preload()
 
     async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis | ServiceError:
@@ -93,6 +108,17 @@ class WhisperASR:
     async def check(self) -> ServiceError | None:
         """Answer None if a model is loaded and decodes, else the reason why not."""
         return await _as_value(self._check())
+
+    async def stats(self) -> DecoderStats:
+        """Say what this replica is doing; never an error."""
+        return DecoderStats(
+            replica=_replica_name(),
+            models=tuple(self._resident),
+            windows_now=self._n_windows,
+            windows_done=self._n_done,
+            window_seconds=tuple(self._latest),
+            max_batch_size=self._settings.max_batch_size,
+        )
 
     async def check_health(self) -> None:
         """Serve's health check: raises if this replica has to be replaced.
@@ -116,13 +142,24 @@ class WhisperASR:
     # --- work
 
     async def _decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
+        name_session(job.session_id)
         began = time.monotonic()
-        engine = await self._engine(model_size)
-        # Cancelling the call cancels the future, which drops the job if it has not begun.
-        hypothesis = await asyncio.wrap_future(self._scheduler.submit(engine, job))
-        seconds = time.monotonic() - began
-        self._metrics.record(WINDOW, seconds, model=catalog.canonical_name(model_size))
+        self._n_windows += 1
+        try:
+            engine = await self._engine(model_size)
+            # Cancelling the call cancels the future, which drops the job if it has not begun.
+            hypothesis = await asyncio.wrap_future(self._scheduler.submit(engine, job))
+        finally:
+            self._n_windows -= 1
+        self._note(catalog.canonical_name(model_size), job, time.monotonic() - began)
         return hypothesis
+
+    def _note(self, model: str, job: DecodeJob, took: float) -> None:
+        self._n_done += 1
+        self._latest.append(took)
+        self._metrics.record(WINDOW, took, model=model)
+        seconds = len(job.audio) / SAMPLE_RATE
+        logger.debug("%s: %.1f s of %s audio in %.3f s", model, seconds, job.priority, took)
 
     async def _detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
         engine = await self._engine(model_size)
@@ -297,6 +334,13 @@ def _multiplexed(
 
     wrapped = serve.multiplexed(max_num_models_per_replica=max_models)(load_model)
     return cast("Callable[[str], Awaitable[Engine]]", wrapped)
+
+
+def _replica_name() -> str:
+    try:
+        return str(serve.get_replica_context().replica_id.unique_id)
+    except RayServeException:  # in a test or a notebook there is no replica
+        return "local"
 
 
 async def _as_value(answer: Awaitable[T]) -> T | ServiceError:

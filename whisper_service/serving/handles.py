@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
+from whisper_service.api.trace import current_session
 from whisper_service.engine import catalog
 from whisper_service.errors import (
     InternalError,
@@ -26,7 +27,14 @@ from whisper_service.errors import (
     Unavailable,
 )
 from whisper_service.settings import Settings
-from whisper_service.types import Audio, DecodeJob, Hypothesis, LanguageDetection, ModelStatus
+from whisper_service.types import (
+    Audio,
+    DecodeJob,
+    DecoderStats,
+    Hypothesis,
+    LanguageDetection,
+    ModelStatus,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +72,7 @@ class RemoteDecoder:
         async with slot:
             if job.deadline is None:  # after it nobody waits any more
                 job = replace(job, deadline=time.time() + limit)
+            job = replace(job, session_id=current_session())
             answer = await self._call("decode", model_size, job, limit=limit)
         self._proven_at = time.monotonic()
         return cast("Hypothesis", answer)
@@ -95,6 +104,10 @@ class RemoteDecoder:
                 " loading a model, or has more to do than it can.",
                 retry_after=_RETRY_AFTER,
             ) from None
+
+    async def stats(self) -> DecoderStats:
+        """Say what one of the WhisperASR replicas is doing."""
+        return cast("DecoderStats", await self._call("stats", None, limit=_CHECK_TIMEOUT))
 
     async def _call(self, method: str, model_size: str | None, *args: Any, limit: float) -> Any:
         """Call WhisperASR and return its answer; raises only errors of the tree."""

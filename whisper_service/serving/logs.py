@@ -4,6 +4,7 @@ import logging
 
 from ray.serve.schema import EncodingType, LoggingConfig
 
+from whisper_service.api.trace import SessionFilter
 from whisper_service.settings import Settings
 
 _PACKAGE = "whisper_service"
@@ -29,5 +30,6 @@ def use_serve_handlers(settings: Settings) -> None:
     package, serve = logging.getLogger(_PACKAGE), logging.getLogger(_SERVE)
     package.setLevel(settings.log_level)
     for handler in serve.handlers:
+        handler.addFilter(SessionFilter())
         package.addHandler(handler)
     package.propagate = not serve.handlers

@@ -47,6 +47,7 @@ class RayMetrics:
 
     def __init__(self, measures: Iterable[Measure]) -> None:
         self._metrics = {measure.name: _make(measure) for measure in measures}
+        self._gauges: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
 
     def record(self, measure: Measure, value: float, **labels: str) -> None:
         """Observe, add or set a value."""
@@ -54,9 +55,16 @@ class RayMetrics:
         if isinstance(metric, ray_metrics.Histogram):
             metric.observe(value, tags=labels)
         elif isinstance(metric, ray_metrics.Gauge):
+            self._gauges[measure.name, frozenset(labels.items())] = value
             metric.set(value, tags=labels)
         elif value > 0:  # Ray refuses to add nothing
             metric.inc(value, tags=labels)
+
+    def refresh(self) -> None:
+        """Set every gauge again. Call it every few seconds: Ray stops to export one that was not
+        set for two of its report intervals, so that streams which merely go on would vanish."""
+        for (name, labels), value in self._gauges.items():
+            self._metrics[name].set(value, tags=dict(labels))
 
 
 class EngineMeter:

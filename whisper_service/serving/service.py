@@ -31,3 +31,7 @@ class WhisperService:
         return create_app(
             self._settings, self._decoder, draining=is_draining, metrics=self._metrics
         )
+
+    def check_health(self) -> None:
+        """Called by Serve every second; that it can be called is what is checked."""
+        self._metrics.refresh()
