@@ -121,6 +121,12 @@ class Settings(BaseSettings):
     upload_windows_in_flight: int = Field(
         8, ge=1, description="Windows of one upload that are decoded side by side."
     )
+    max_upload_events: int = Field(
+        16,
+        ge=1,
+        description="Server-sent events that may wait for a client that reads slowly; then its"
+        " upload waits for it.",
+    )
     upload_timeout: float = Field(
         3600, gt=0, description="Time one upload may take from its first byte to its last segment."
     )
@@ -156,6 +162,18 @@ class Settings(BaseSettings):
     max_stream_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one stream.")
     max_stream_backlog: float = Field(
         60, gt=0, description="Seconds of audio a stream may have waiting; more closes it."
+    )
+    max_stream_turns: int = Field(
+        32,
+        ge=1,
+        description="Turns of one stream that may wait to be decoded: commits of a Realtime"
+        " session, Finalizes of a Deepgram request; more for long closes it.",
+    )
+    max_stream_messages: int = Field(
+        256,
+        ge=1,
+        description="Messages that may wait for a client that reads slowly; with more, the service"
+        " stops reading from it.",
     )
     stream_lag_warning: float = Field(
         5, gt=0, description="Seconds of audio waiting from which a stream is told it falls behind."

@@ -164,14 +164,16 @@ class Socket:
 
 
 @asynccontextmanager
-async def connect(app, first: str | bytes | dict | None = None) -> AsyncIterator[Socket]:
-    """Connect to /stream; at the end the application has to have finished by itself."""
+async def connect(
+    app, first: str | bytes | dict | None = None, path: str = "/stream", query: str = ""
+) -> AsyncIterator[Socket]:
+    """Connect to a socket; at the end the application has to have finished by itself."""
     socket = Socket()
     scope = {
         "type": "websocket",
-        "path": "/stream",
+        "path": path,
         "headers": [],
-        "query_string": b"",
+        "query_string": query.encode(),
         "subprotocols": [],
         "extensions": {"websocket.http.response": {}},
     }

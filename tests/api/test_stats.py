@@ -38,11 +38,11 @@ def test_without_a_model_server_the_rest_is_still_told(client, decoder):
 def test_only_the_last_minute_counts():
     clock = Clock()
     board = StatsBoard(NoMetrics(), clock)
-    board.record(LAG, 30.0, "base")
+    board.record(LAG, 30.0, model="base")
     clock.now += RECENT + 1
     assert board.spread(LAG).p95 is None
     for value in (1.0, 2.0, 3.0):
-        board.record(LAG, value, "base")
+        board.record(LAG, value, model="base")
     assert (board.spread(LAG).n, board.spread(LAG).p50) == (3, 2.0)
     assert board.spread(FINAL_LAG).n == 0
 
@@ -52,12 +52,13 @@ def test_every_figure_is_passed_on():
         def __init__(self):
             self.values = []
 
-        def record(self, measure, value, model):
-            self.values.append((measure, value, model))
+        def record(self, measure, value, **labels):
+            self.values.append((measure, value, labels))
 
     kept = Kept()
     board = StatsBoard(kept)
-    figures = [(ACTIVE_STREAMS, 1.0, "base"), (LAG, 0.5, "base"), (COMMIT, 0.2, "base")]
-    for figure in figures:
-        board.record(*figure)
+    labels = {"model": "base", "protocol": "stream"}
+    figures = [(ACTIVE_STREAMS, 1.0, labels), (LAG, 0.5, labels), (COMMIT, 0.2, labels)]
+    for measure, value, told in figures:
+        board.record(measure, value, **told)
     assert kept.values == figures

@@ -311,7 +311,7 @@ async def test_a_stream_at_its_longest_is_flushed_and_ended(make_app):
 
 
 async def test_a_stream_that_sends_too_fast_is_told_and_closed(make_app, decoder, monkeypatch):
-    monkeypatch.setattr("whisper_service.api.session.CATCH_UP", 0.05)
+    monkeypatch.setattr("whisper_service.api.runner.CATCH_UP", 0.05)
     decoder.gate.clear()
     async with connect(make_app(max_stream_backlog=2), PLAIN) as socket:
         for _ in range(9):
@@ -384,7 +384,7 @@ async def test_a_bug_is_logged_and_not_told(app, decoder, caplog):
 
 
 async def test_a_replica_that_goes_away_says_how_to_resume(make_app, monkeypatch):
-    monkeypatch.setattr("whisper_service.api.session.DRAIN_INTERVAL", 0.01)
+    monkeypatch.setattr("whisper_service.api.conversation.DRAIN_INTERVAL", 0.01)
     is_draining = False
     async with connect(make_app(draining=lambda: is_draining), PLAIN) as socket:
         socket.send(level(1))
@@ -564,14 +564,15 @@ async def test_a_resumed_container_begins_at_the_offset(app, webm):
 # --- metrics
 
 
-async def test_a_stream_is_measured_by_its_model(decoder):
+async def test_a_stream_is_measured_by_its_model_and_protocol(decoder):
     memory = Memory()
     app = create_app(Settings(), decoder, metrics=memory)
     async with connect(app, {**PLAIN, "partial_interval": 0.5}) as socket:
         socket.send(level(20, 3))
         socket.send({"type": "stop"})
         await socket.until("done")
-    assert {model for _, _, model in memory.recorded} == {"base"}
+    labels = {"model": "base", "protocol": "stream"}
+    assert all(recorded == labels for _, _, recorded in memory.recorded)
     assert memory.of(metrics.ACTIVE_STREAMS) == [1, 0]
     assert memory.of(metrics.COMMIT)
     assert len(memory.of(metrics.LAG)) == len(decoder.jobs)

@@ -12,10 +12,11 @@ class Memory:
     """Keeps what is recorded."""
 
     def __init__(self) -> None:
-        self.recorded: list[tuple[str, float, str]] = []
+        self.recorded: list[tuple[str, float, dict[str, str]]] = []
 
-    def record(self, measure, value, model):
-        self.recorded.append((measure.name, value, model))
+    def record(self, measure, value, **labels):
+        assert set(labels) == set(measure.labels)
+        self.recorded.append((measure.name, value, labels))
 
     def of(self, measure) -> list[float]:
         return [value for name, value, _ in self.recorded if name == measure.name]
@@ -29,7 +30,7 @@ def memory():
 @pytest.fixture
 def watch(memory):
     """A stream whose audio came in seconds, each at ten times its position."""
-    watch = StreamWatch(memory, "base")
+    watch = StreamWatch(memory, "base", "stream")
     for second in range(1, 11):
         watch.hear(float(second), now=second * 10.0)
     return watch
@@ -75,7 +76,7 @@ def test_what_was_dropped_is_counted_once(watch, memory):
 
 
 def test_what_came_long_ago_is_forgotten(memory):
-    watch = StreamWatch(memory, "base")
+    watch = StreamWatch(memory, "base", "stream")
     for number in range(10_000):
         watch.hear(number / 10, now=float(number))
     watch.tell(final(" one", end=0.0), now=10_000.0)

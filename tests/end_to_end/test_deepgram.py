@@ -2,13 +2,15 @@
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from deepgram import DeepgramClient
 from deepgram.environment import DeepgramClientEnvironment
 
+from tests.audio.make import run_ffmpeg
 from tests.end_to_end.service import Service
-from tests.end_to_end.spoken import pcm, spoken_words
+from tests.end_to_end.spoken import path, pcm, spoken_words
 
 with warnings.catch_warnings():  # it asks websockets for names of its old days, once
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -16,16 +18,16 @@ with warnings.catch_warnings():  # it asks websockets for names of its old days,
 
 pytestmark = pytest.mark.ray
 
+RAW = {"encoding": "linear16", "sample_rate": 16_000}
 
-def listen(service: Service, name: str) -> list[str]:
+
+def listen(service: Service, audio: bytes, **query: Any) -> list[str]:
     places = {"base": service.http, "production": service.ws}
     places |= {"agent": service.ws, "agent_rest": service.http}
     environment = DeepgramClientEnvironment(**places)
     client = DeepgramClient(api_key="any", environment=environment)
     heard: list[str] = []
-    asked = {"model": "whisper", "encoding": "linear16", "sample_rate": 16_000}
-    with client.listen.v1.connect(**asked) as socket:
-        audio = pcm(name)
+    with client.listen.v1.connect(model="whisper", **query) as socket:
         for start in range(0, len(audio), 6400):
             socket.send_media(audio[start : start + 6400])
         socket.send_close_stream()
@@ -37,5 +39,11 @@ def listen(service: Service, name: str) -> list[str]:
 
 def test_five_requests_at_once_have_the_words_of_the_recording(service: Service) -> None:
     with ThreadPoolExecutor(5) as threads:
-        heard = list(threads.map(lambda _: listen(service, "english"), range(5)))
+        heard = list(threads.map(lambda _: listen(service, pcm("english"), **RAW), range(5)))
     assert heard == [spoken_words("english")] * 5
+
+
+@pytest.mark.parametrize("kind", ["webm", "ogg"])
+def test_opus_in_a_container_has_the_words_of_the_recording(service: Service, kind: str) -> None:
+    recording = run_ffmpeg("-i", path("english"), "-c:a", "libopus", "-f", kind, "-")
+    assert listen(service, recording) == spoken_words("english")

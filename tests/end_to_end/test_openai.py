@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,8 @@ import soxr
 
 from tests.end_to_end.service import Service
 from tests.end_to_end.spoken import path, pcm, spoken_words
-from tests.end_to_end.stream_client import words
+from tests.end_to_end.stream_client import finals, stream, words
+from tests.end_to_end.test_deepgram import RAW, listen
 
 pytestmark = pytest.mark.ray
 
@@ -26,6 +28,13 @@ def pcm_24k(name: str) -> bytes:
     return bytes(soxr.resample(samples, 16_000, 24_000).astype("<i2").tobytes())
 
 
+def transcribed(service: Service, file: Path, **form: str) -> str:
+    """What /transcribe makes of a file."""
+    url = f"{service.http}/transcribe"
+    answer = httpx.post(url, files={"file": file.read_bytes()}, data=form, timeout=300)
+    return str(answer.json()["text"])
+
+
 @pytest.fixture
 def client(service: Service) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{service.http}/v1", api_key="any", max_retries=0) as client:
@@ -34,9 +43,7 @@ def client(service: Service) -> Iterator[openai.OpenAI]:
 
 def test_the_words_are_those_of_transcribe(client: openai.OpenAI, service: Service) -> None:
     answer = client.audio.transcriptions.create(file=path("english"), model="whisper-1")
-    with path("english").open("rb") as file:
-        ours = httpx.post(f"{service.http}/transcribe", files={"file": file}, timeout=60).json()
-    assert answer.text == ours["text"]
+    assert answer.text == transcribed(service, path("english"))
     assert words(answer.text) == spoken_words("english")
 
 
@@ -69,24 +76,36 @@ def test_models_are_listed_and_errors_are_typed(client: openai.OpenAI) -> None:
         client.audio.transcriptions.create(file=("a.wav", b"no audio"), model="demo")
 
 
-async def test_ten_realtime_turns_at_once_have_the_words_of_the_recording(service: Service) -> None:
-    def part(pcm: bytes) -> str:
-        return base64.b64encode(pcm).decode()
+async def realtime(service: Service, name: str) -> list[str]:
+    """The words of one manual turn, by the official client."""
+    async with (
+        openai.AsyncOpenAI(base_url=f"{service.http}/v1", api_key="any") as client,
+        client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
+    ):
+        await connection.session.update(session=MANUAL)
+        audio = pcm_24k(name)
+        for start in range(0, len(audio), 9600):
+            part = base64.b64encode(audio[start : start + 9600]).decode()
+            await connection.input_audio_buffer.append(audio=part)
+        await connection.input_audio_buffer.commit()
+        async for event in connection:
+            assert event.type != "error", event
+            if event.type == "conversation.item.input_audio_transcription.completed":
+                return words(event.transcript)
+    return []
 
-    async def turn() -> list[str]:
-        async with (
-            openai.AsyncOpenAI(base_url=f"{service.http}/v1", api_key="any") as client,
-            client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
-        ):
-            await connection.session.update(session=MANUAL)
-            audio = pcm_24k("english")
-            for start in range(0, len(audio), 9600):
-                await connection.input_audio_buffer.append(audio=part(audio[start : start + 9600]))
-            await connection.input_audio_buffer.commit()
-            async for event in connection:
-                assert event.type != "error", event
-                if event.type == "conversation.item.input_audio_transcription.completed":
-                    return words(event.transcript)
-        return []
 
-    assert await asyncio.gather(*(turn() for _ in range(10))) == [spoken_words("english")] * 10
+async def test_ten_sessions_of_three_protocols_at_once_have_the_words_of_transcribe(
+    service: Service,
+) -> None:
+    async def ours() -> list[str]:
+        messages = await stream(service.ws, pcm("english"), language="en", paced=False)
+        return words("".join(message["text"] for message in finals(messages)))
+
+    async def deepgram() -> list[str]:
+        return await asyncio.to_thread(listen, service, pcm("english"), **RAW)
+
+    text = await asyncio.to_thread(transcribed, service, path("english"))
+    sessions = [realtime(service, "english") for _ in range(4)]
+    sessions += [deepgram() for _ in range(3)] + [ours() for _ in range(3)]
+    assert await asyncio.gather(*sessions) == [words(text)] * 10

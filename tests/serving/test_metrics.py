@@ -25,7 +25,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 def test_every_measure_is_taken_and_described(measure):
     metrics = RayMetrics([measure])
     for value in (0.0, 1.5):
-        metrics.record(measure, value, "demo")
+        metrics.record(measure, value, **dict.fromkeys(measure.labels, "demo"))
     assert f"| `{measure.name}` | {measure.kind} |" in DOCS
 
 
@@ -36,7 +36,7 @@ def test_nothing_is_described_that_is_not_measured():
 
 def test_an_engine_has_counted_all_its_work_once_the_last_job_is_answered():
     class Sums(dict[str, float]):
-        def record(self, measure, value, model):
+        def record(self, measure, value, *, model):
             assert model == "demo"
             self[measure.name] = self.get(measure.name, 0) + value
 
@@ -58,9 +58,9 @@ def test_an_engine_has_counted_all_its_work_once_the_last_job_is_answered():
 
 def test_a_gauge_that_does_not_change_is_set_again(monkeypatch):
     metrics = RayMetrics([ACTIVE_STREAMS])
-    metrics.record(ACTIVE_STREAMS, 3, "demo")
+    metrics.record(ACTIVE_STREAMS, 3, model="demo", protocol="stream")
     told = []
     gauge = metrics._metrics[ACTIVE_STREAMS.name]
     monkeypatch.setattr(gauge, "set", lambda value, tags: told.append((value, tags)))
     metrics.refresh()
-    assert told == [(3, {"model": "demo"})]
+    assert told == [(3, {"model": "demo", "protocol": "stream"})]

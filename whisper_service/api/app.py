@@ -30,6 +30,7 @@ from whisper_service.api.page import page_router, sample_router
 from whisper_service.api.resume import ResumeTokens
 from whisper_service.api.stats import StatsBoard, stats_router
 from whisper_service.api.stream import stream_router
+from whisper_service.api.streams import LiveStreams
 from whisper_service.api.transcription import Transcriber
 from whisper_service.settings import Settings
 
@@ -58,16 +59,17 @@ def create_app(
     )
     install_error_handlers(app)
     transcriber = Transcriber(settings, decoder)
+    board = StatsBoard(metrics or NoMetrics())
+    streams = LiveStreams(settings, decoder, draining, board)
     key = settings.resume_key or secrets.token_hex()
     tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
     app.include_router(files_router(settings, decoder, transcriber))
     app.include_router(openai_files_router(settings, decoder, transcriber))
     app.include_router(openai_models_router(decoder))
     app.include_router(client_secrets_router(settings, decoder, client_secrets))
-    app.include_router(realtime_router(settings, decoder, client_secrets, draining))
-    app.include_router(deepgram_router(settings, decoder, draining))
-    board = StatsBoard(metrics or NoMetrics())
-    app.include_router(stream_router(settings, decoder, tokens, draining, board))
+    app.include_router(realtime_router(streams, client_secrets))
+    app.include_router(deepgram_router(streams))
+    app.include_router(stream_router(streams, tokens))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
     app.include_router(stats_router(settings, decoder, board))

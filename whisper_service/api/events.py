@@ -21,9 +21,6 @@ from whisper_service.errors import InternalError, ServiceError
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 16
-"""Events a slow reader may leave waiting before the work waits for it."""
-
 Tell = Callable[[str, dict[str, Any]], Awaitable[None]]
 """Sends one event: its name and its data."""
 Work = Callable[[Tell], Awaitable[None]]
@@ -33,17 +30,28 @@ class EventsResponse(Response):
     """Runs `work` and sends what it tells. Work and answer share one scope, so that whichever
     ends first, by a disconnect too, ends the other."""
 
-    def __init__(self, work: Work, *, shape: Shape = own_shape, has_names: bool = True) -> None:
-        """`shape` and `has_names` are for another protocol than ours: what an error's data is,
-        and whether events carry their names outside of their data."""
+    def __init__(
+        self,
+        work: Work,
+        max_waiting: int,
+        *,
+        shape: Shape = own_shape,
+        has_names: bool = True,
+    ) -> None:
+        """`max_waiting`: events a slow reader may leave waiting before the work waits for it.
+
+        `shape` and `has_names` are for another protocol than ours: what an error's data is,
+        and whether events carry their names outside of their data.
+        """
         super().__init__(media_type="text/event-stream")
         self._work = work
+        self._max_waiting = max_waiting
         self._shape = shape
         self._has_names = has_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; raises what `work` raised before its first event."""
-        queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(MAX_WAITING)
+        queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(self._max_waiting)
         async with task_group() as group:
             working = group.create_task(self._fill(queue))
             first = await unless_client_leaves(receive, queue.get())

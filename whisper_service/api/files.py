@@ -55,7 +55,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
                 )
                 await teller.done(transcript)
 
-            return EventsResponse(work)
+            return EventsResponse(work, settings.max_upload_events)
         transcript = await unless_client_leaves(
             request.receive, transcriber.transcribe(file, model, options, deadline)
         )

@@ -33,19 +33,20 @@ class Limit:
         self.n_now = 0
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Take a place for the length of the block; raise `Overloaded` if there is none."""
-        if self.n_now >= self._maximum:
+    def admit(self, n: int = 1) -> Iterator[None]:
+        """Take `n` places for the length of the block; raise `Overloaded` if they are not there."""
+        if self.n_now + n > self._maximum:
             raise Overloaded(
-                f"{self.n_now} {self._what} are going on, which is the limit; try again soon.",
+                f"{self.n_now} {self._what} are going on, and the limit is {self._maximum}; try"
+                " again soon.",
                 retry_after=RETRY_AFTER,
                 limit=self._maximum,
             )
-        self.n_now += 1
+        self.n_now += n
         try:
             yield
         finally:
-            self.n_now -= 1
+            self.n_now -= n
 
 
 class UploadGuard:

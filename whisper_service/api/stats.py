@@ -4,7 +4,7 @@ What is measured passes through a board that remembers the last minute; nothing 
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
@@ -80,16 +80,16 @@ class StatsBoard:
         self._metrics = metrics
         self._clock = clock
         self._began = clock()
-        self._streams: dict[str, int] = {}
+        self._streams: dict[tuple[str, str], int] = {}
         self._values: dict[str, deque[tuple[float, float]]] = {
             measure.name: deque(maxlen=_MAX_VALUES) for measure in (LAG, FINAL_LAG)
         }
 
-    def record(self, measure: Measure, value: float, model: str) -> None:
+    def record(self, measure: Measure, value: float, **labels: str) -> None:
         """See `Metrics`."""
-        self._metrics.record(measure, value, model)
+        self._metrics.record(measure, value, **labels)
         if measure is ACTIVE_STREAMS:
-            self._streams[model] = int(value)
+            self._streams[labels["model"], labels["protocol"]] = int(value)
         elif (values := self._values.get(measure.name)) is not None:
             values.append((self._clock(), value))
 
@@ -101,7 +101,10 @@ class StatsBoard:
     @property
     def streams(self) -> dict[str, int]:
         """Streams open now, by model."""
-        return {model: n for model, n in self._streams.items() if n}
+        found: Counter[str] = Counter()
+        for (model, _), n in self._streams.items():
+            found[model] += n
+        return dict(+found)
 
     def spread(self, measure: Measure) -> SpreadBody:
         """Return how the values of the last minute lie."""

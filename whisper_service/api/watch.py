@@ -19,9 +19,9 @@ _MAX_ARRIVALS = 4096
 class StreamWatch:
     """Seconds everywhere: `now` on any steady clock, positions on the stream's own."""
 
-    def __init__(self, metrics: Metrics, model: str) -> None:
+    def __init__(self, metrics: Metrics, model: str, protocol: str) -> None:
         self._metrics = metrics
-        self._model = model
+        self._labels = {"model": model, "protocol": protocol}
         self._positions: deque[float] = deque(maxlen=_MAX_ARRIVALS)
         self._times: deque[float] = deque(maxlen=_MAX_ARRIVALS)
         self._speech_came: float | None = None
@@ -78,4 +78,4 @@ class StreamWatch:
         return self._times[index] if index < len(self._times) else now
 
     def _record(self, measure: metrics.Measure, value: float) -> None:
-        self._metrics.record(measure, max(0.0, value), self._model)
+        self._metrics.record(measure, max(0.0, value), **self._labels)

@@ -157,7 +157,7 @@ class WhisperASR:
     def _note(self, model: str, job: DecodeJob, took: float) -> None:
         self._n_done += 1
         self._latest.append(took)
-        self._metrics.record(WINDOW, took, model)
+        self._metrics.record(WINDOW, took, model=model)
         seconds = len(job.audio) / SAMPLE_RATE
         logger.debug("%s: %.1f s of %s audio in %.3f s", model, seconds, job.priority, took)
 

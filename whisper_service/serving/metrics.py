@@ -47,24 +47,24 @@ class RayMetrics:
 
     def __init__(self, measures: Iterable[Measure]) -> None:
         self._metrics = {measure.name: _make(measure) for measure in measures}
-        self._gauges: dict[tuple[str, str], float] = {}
+        self._gauges: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
 
-    def record(self, measure: Measure, value: float, model: str) -> None:
+    def record(self, measure: Measure, value: float, **labels: str) -> None:
         """Observe, add or set a value."""
-        metric, tags = self._metrics[measure.name], {"model": model}
+        metric = self._metrics[measure.name]
         if isinstance(metric, ray_metrics.Histogram):
-            metric.observe(value, tags=tags)
+            metric.observe(value, tags=labels)
         elif isinstance(metric, ray_metrics.Gauge):
-            self._gauges[measure.name, model] = value
-            metric.set(value, tags=tags)
+            self._gauges[measure.name, frozenset(labels.items())] = value
+            metric.set(value, tags=labels)
         elif value > 0:  # Ray refuses to add nothing
-            metric.inc(value, tags=tags)
+            metric.inc(value, tags=labels)
 
     def refresh(self) -> None:
         """Set every gauge again. Call it every few seconds: Ray stops to export one that was not
         set for two of its report intervals, so that streams which merely go on would vanish."""
-        for (name, model), value in self._gauges.items():
-            self._metrics[name].set(value, tags={"model": model})
+        for (name, labels), value in self._gauges.items():
+            self._metrics[name].set(value, tags=dict(labels))
 
 
 class EngineMeter:
@@ -79,7 +79,7 @@ class EngineMeter:
     def admitted(self, model: str, waits: list[float], seconds: float) -> None:
         """See `Meter`."""
         for wait in waits:
-            self._metrics.record(QUEUE, wait, model)
+            self._metrics.record(QUEUE, wait, model=model)
         self._sums[BUSY_SECONDS.name, model] += seconds
 
     def stepped(self, model: str, n_rows: int, seconds: float) -> None:
@@ -99,13 +99,13 @@ class EngineMeter:
         sums, self._sums = self._sums, defaultdict(float)
         self._flushed = time.monotonic()
         for (name, model), value in sums.items():
-            self._metrics.record(self._measures[name], value, model)
+            self._metrics.record(self._measures[name], value, model=model)
 
 
 def _make(
     measure: Measure,
 ) -> ray_metrics.Counter | ray_metrics.Gauge | ray_metrics.Histogram:
-    name, description, tags = measure.name, measure.description, ("model",)
+    name, description, tags = measure.name, measure.description, measure.labels
     if measure.kind == "histogram":
         return ray_metrics.Histogram(
             name, description=description, boundaries=list(measure.buckets), tag_keys=tags

@@ -9,10 +9,13 @@ import pytest
 from deepgram.listen.v1.types import ListenV1Metadata, ListenV1Results
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.api.fakes import say
+from tests.api.fakes import say, wav
+from tests.audio.make import run_ffmpeg
 from tests.speech import speech
+from whisper_service.errors import Unavailable
 
 RAW = {"model": "whisper", "encoding": "linear16", "sample_rate": 16_000}
+CONTAINER = {"encoding": None, "sample_rate": None}
 QUIET = b"\0\0" * 16_000
 
 
@@ -55,7 +58,8 @@ def talk(connect, decoder):
 
     @contextmanager
     def open_request(settings=None, **query):
-        with connect(**settings or {}).connect(**{**RAW, **query}) as socket:
+        asked = {name: value for name, value in {**RAW, **query}.items() if value is not None}
+        with connect(**settings or {}).connect(**asked) as socket:
             yield Talk(socket)
 
     return open_request
@@ -197,6 +201,8 @@ def test_the_query_reaches_the_decoder(talk, decoder):
         {"model": "nova-3"},
         {"language": "klingon"},
         {"sample_rate": 4000},
+        {"sample_rate": None},
+        {"multichannel": True, "channels": 2, **CONTAINER},
         {"endpointing": 10},
         {"utterance_end_ms": 1000},
         {"punctuate": "false"},
@@ -222,3 +228,71 @@ def test_a_message_that_is_none_closes(talk):
         it.socket._send("{}")
         assert it.rest() == []
     assert it.closed.rcvd.code == 1007
+
+
+# --- containers
+
+
+@pytest.fixture(scope="session")
+def contained(tmp_path_factory):
+    """Speech and a second of silence, in a container of opus."""
+    file = tmp_path_factory.mktemp("opus") / "a.wav"
+    file.write_bytes(wav(spoken() + QUIET))
+    return lambda kind: run_ffmpeg("-i", file, "-c:a", "libopus", "-f", kind, "-")
+
+
+@pytest.mark.parametrize(("kind", "encoding"), [("webm", None), ("ogg", None), ("ogg", "ogg-opus")])
+def test_a_container_says_what_it_holds(talk, contained, kind, encoding):
+    recording = contained(kind)
+    with talk(**{**CONTAINER, "encoding": encoding}) as it:
+        it.hear(recording, step=777)
+        *told, metadata = it.close()
+    assert text(told) == "Eight!"
+    assert metadata.duration == pytest.approx(len(spoken() + QUIET) / 32_000, abs=0.1)
+    assert metadata.sha256 == hashlib.sha256(recording).hexdigest()
+
+
+def test_what_is_no_container_closes(talk):
+    with talk(**CONTAINER) as it:
+        it.hear(b"this is no audio" * 1000)
+        assert it.close() == []
+    assert (it.closed.rcvd.code, it.closed.rcvd.reason) == (1008, "DATA-0000")
+
+
+def test_a_container_too_many_is_denied(connect):
+    service = connect(max_container_streams=1)
+    with service.connect(model="whisper"):
+        with pytest.raises(InvalidStatus) as refused, service.connect(model="whisper"):
+            pass
+        with service.connect(**RAW):  # what is raw needs no ffmpeg
+            pass
+    assert refused.value.response.status_code == 503
+
+
+# --- limits
+
+
+def test_finalizes_that_pile_up_end_the_request(talk, decoder, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.runner.CATCH_UP", 0.05)
+    decoder.gate.clear()
+    with talk({"max_stream_turns": 2}) as it:
+        it.hear(spoken())
+        for _ in range(3):
+            it.socket.send_finalize()
+        it.rest()
+    assert (it.closed.rcvd.code, it.closed.rcvd.reason) == (1008, "stream_too_fast")
+
+
+def test_what_was_heard_up_to_the_longest_is_told(talk):
+    seconds = len(spoken()) / 32_000
+    with talk({"max_stream_seconds": seconds}) as it:
+        it.hear(spoken() + QUIET)
+        assert text(it.rest()) == "Eight!"
+    assert (it.closed.rcvd.code, it.closed.rcvd.reason) == (1009, "audio_too_long")
+
+
+def test_who_has_ended_its_audio_may_be_silent_while_it_is_decoded(talk, decoder):
+    decoder.failures = [Unavailable("The replica died.")] * 3  # tried again after 1.75 s
+    with talk({"stream_idle_timeout": 1.0}) as it:
+        it.hear(spoken())
+        assert it.close()[-1].type == "Metadata"

@@ -312,6 +312,14 @@ async def test_a_silent_client_is_told_and_closed(talk):
             await it.connection.recv_bytes()
 
 
+async def test_who_waits_for_a_committed_turn_may_be_silent(talk, decoder):
+    decoder.failures = [Overloaded("Full.")] * 3  # tried again after 1.75 s
+    async with talk(stream_idle_timeout=1.0) as it:
+        await it.hear(spoken())
+        await it.connection.input_audio_buffer.commit()
+        await it.until(f"{TRANSCRIPTION}.completed")
+
+
 async def test_audio_that_nobody_decodes_ends_the_session(talk, decoder):
     decoder.gate.clear()
     async with talk(max_stream_backlog=0.1) as it:

@@ -1,173 +1,117 @@
 """WS /v1/listen: a request of Deepgram's live protocol, from the handshake to the close.
 
-One plan for each channel that is heard apart; a Finalize ends it and begins the next.
+Each channel that is heard apart has plans of its own; a Finalize ends one and begins the next.
 """
 
-import asyncio
 import hashlib
 import json
 import logging
 import uuid
-from collections import deque
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from whisper_service.api.catalog import check_model
-from whisper_service.api.decoder import Decoder
+from whisper_service.api.conversation import converse, deny, next_message, watch_drain
 from whisper_service.api.deepgram.channels import Splitter
 from whisper_service.api.deepgram.query import parse_query
-from whisper_service.api.deepgram.results import ChannelResults, Request
-from whisper_service.api.errors import error_response
-from whisper_service.api.limits import Limit
-from whisper_service.api.outlet import Outlet, converse, next_message, watch_drain
-from whisper_service.api.session import CATCH_UP, SLICE, Retry
-from whisper_service.audio.pcm import PcmReader
-from whisper_service.audio.resample import Resampler
-from whisper_service.audio.vad import make_detector
+from whisper_service.api.deepgram.results import ChannelResults, Message, Request
+from whisper_service.api.outlet import Outlet
+from whisper_service.api.plan_run import PlanRun, state_at
+from whisper_service.api.runner import StreamRunner
+from whisper_service.api.streams import LiveStreams
+from whisper_service.audio.container import Container
 from whisper_service.errors import (
     AudioTooLong,
     IdleTimeout,
+    InvalidAudio,
     InvalidMessage,
-    ModelUnavailable,
-    Restarting,
     ServiceError,
-    StreamTooFast,
-    Unavailable,
 )
-from whisper_service.policy.events import StreamState
-from whisper_service.policy.stream import StreamPlan
-from whisper_service.settings import Settings
-from whisper_service.types import SAMPLE_RATE, StreamConfig
+from whisper_service.policy.events import Event
+from whisper_service.types import StreamConfig
 
 logger = logging.getLogger(__name__)
 
-MAX_FINALIZES = 32
-"""Plans of a channel that may wait for their last words."""
-
-
-class Channel:
-    """What hears one channel."""
-
-    def __init__(self, config: StreamConfig, results: ChannelResults) -> None:
-        assert config.pcm is not None  # a request's audio is always raw
-        self._config = config
-        self._sample_rate = config.pcm.sample_rate
-        self._pcm = PcmReader(config.pcm)
-        self._resampler = Resampler(self._sample_rate)
-        self.results = results
-        self.plans: deque[StreamPlan] = deque([self._plan(0.0)])
-        """The last one hears, the first one is decoded."""
-        self.has_work = asyncio.Event()
-        self.is_done = False
-        """It has said its last word."""
-
-    @property
-    def received(self) -> float:
-        """Seconds of audio."""
-        return self.plans[-1].received
-
-    @property
-    def backlog(self) -> float:
-        """Seconds that wait longer than they should."""
-        return sum(plan.backlog for plan in self.plans)
-
-    async def hear(self, data: bytes) -> None:
-        """Give the plan what it is sent."""
-        samples = self._resampler.push(self._pcm.read(data))
-        for start in range(0, len(samples), SLICE):
-            self.plans[-1].receive_audio(samples[start : start + SLICE])
-            self.has_work.set()
-            await asyncio.sleep(0)
-
-    def finalize(self) -> None:
-        """End the plan, and go on with another."""
-        self._stop()
-        self.plans.append(self._plan(self.received))
-        self.has_work.set()
-
-    def close(self) -> None:
-        """There is no more audio."""
-        self._stop()
-        self.has_work.set()
-
-    def is_finalizing(self, plan: StreamPlan) -> bool:
-        """Whether a plan was ended by a Finalize."""
-        return plan is not self.plans[-1]
-
-    def _stop(self) -> None:
-        rest = self._resampler.flush()
-        if len(rest):
-            self.plans[-1].receive_audio(rest)
-        self.plans[-1].stop()
-        self._resampler = Resampler(self._sample_rate)
-
-    def _plan(self, begin: float) -> StreamPlan:
-        offset, language = round(begin * SAMPLE_RATE), self._config.decode.language
-        state = StreamState(offset, 0, language, 0.0, "")
-        return StreamPlan(self._config, detector=make_detector(), resume=state)
+Runner = StreamRunner[ChannelResults]
 
 
 class LiveRequest:
     """One client's request. Make it, then `run()` it once."""
 
     def __init__(
-        self,
-        socket: WebSocket,
-        decoder: Decoder,
-        request: Request,
-        config: StreamConfig,
-        settings: Settings,
-        draining: Callable[[], bool],
+        self, socket: WebSocket, streams: LiveStreams, request: Request, config: StreamConfig
     ) -> None:
         self._socket = socket
-        self._decoder = decoder
+        self._streams = streams
+        self._settings = streams.settings
         self._request = request
-        self._model = config.model_size
-        self._settings = settings
-        self._draining = draining
-        self._outlet = Outlet(socket, settings.stream_idle_timeout)
-        n_streams = request.query.n_streams
-        self._splitter = Splitter(request.query.sample_bytes, n_streams)
-        self._channels = [
-            Channel(config, ChannelResults(request, index)) for index in range(n_streams)
-        ]
-        self._has_caught_up = asyncio.Event()
+        self._config = config
+        self._outlet = Outlet(socket, streams.settings)
+        query = request.query
+        self._splitter = Splitter(query.sample_bytes, query.n_streams)
+        self._channels = [self._channel(index) for index in range(query.n_streams)]
+        self._n_heard = len(self._channels)
+        """Channels that have not said their last word."""
+        self._container: Container | None = None
         self._sha256 = hashlib.sha256()
         self._created = datetime.now(UTC)
         self._is_closing = False
+        self._failure: ServiceError | None = None
+        """What ends the request, after all that was heard before it."""
 
-    async def run(self) -> None:
-        """Serve the request to its end; raises `WebSocketDisconnect` if the client left."""
-        decoding = [self._decode_loop(channel) for channel in self._channels]
-        loops = [self._receive_loop(), watch_drain(self._draining), *decoding]
+    @property
+    def lag(self) -> float:
+        """Seconds that the latest of the channels is behind."""
+        return max(channel.backlog for channel in self._channels)
+
+    async def run(self, container: Container | None) -> None:
+        """Serve the request to its end; raises `WebSocketDisconnect` if the client left.
+
+        `container` reads what is sent, unless it is raw.
+        """
+        self._container = container
+        loops = [self._receive_loop(), watch_drain(self._streams.draining)]
+        loops += [self._decode_loop(channel) for channel in self._channels]
+        if container is not None:
+            loops.append(self._container_loop(container))
         await converse(self._outlet, loops, self._fail)
+
+    def _channel(self, index: int) -> Runner:
+        first = self._new_run(ChannelResults(self._request, index), 0.0)
+        return StreamRunner(self._streams.decoder, self._settings, first, self._tell)
+
+    def _new_run(self, results: ChannelResults, begin: float) -> PlanRun[ChannelResults]:
+        config = self._config
+        watch = self._streams.watch("listen", config.model_size)
+        return PlanRun(config, state_at(config, begin), results, watch)
 
     # --- receiving
 
     async def _receive_loop(self) -> None:
         while True:
-            message = await next_message(self._socket, self._settings)
+            message = await next_message(self._socket, self._settings, lambda: self._is_closing)
             if self._is_closing:
                 continue  # only the disconnect matters now
             text, data = message.get("text"), message.get("bytes")
             if text is not None:
-                self._obey(text)
+                await self._obey(text)
             elif data:
                 await self._hear(data)
             else:
                 self._close_stream()
             await self._outlet.room()
 
-    def _obey(self, text: str) -> None:
+    async def _obey(self, text: str) -> None:
         match _command(text):
             case "KeepAlive":
                 pass
             case "Finalize":
                 for channel in self._channels:
-                    channel.finalize()
+                    channel.next_turn(partial(self._new_run, channel.last.translator))
+                    await channel.room()
             case "CloseStream":
                 self._close_stream()
             case kind:
@@ -178,73 +122,52 @@ class LiveRequest:
 
     async def _hear(self, data: bytes) -> None:
         self._sha256.update(data)
-        for channel, part in zip(self._channels, self._splitter.split(data), strict=True):
-            await channel.hear(part)
-            self._tell(channel)
-            for message in channel.results.tick(channel.received):
-                self._say(message)
-        await self._wait_for_room()
-        limit = self._settings.max_stream_seconds
-        if self._channels[0].received > limit:
-            raise AudioTooLong(f"The stream has {limit:g} s of audio.", max_duration=limit)
-
-    async def _wait_for_room(self) -> None:
-        limit = self._settings.max_stream_backlog
+        if self._container is not None:
+            await self._container.feed(data)
+            return
         try:
-            async with asyncio.timeout(CATCH_UP):
-                while any(
-                    channel.backlog > limit or len(channel.plans) > MAX_FINALIZES
-                    for channel in self._channels
-                ):
-                    self._has_caught_up.clear()
-                    await self._has_caught_up.wait()
-        except TimeoutError:
-            raise StreamTooFast(
-                f"More than {limit:g} s of audio wait to be decoded.", max_seconds=limit
-            ) from None
+            for channel, part in zip(self._channels, self._splitter.split(data), strict=True):
+                await channel.hear_bytes(part)
+        except AudioTooLong as error:
+            self._end_audio(error)
+
+    async def _container_loop(self, container: Container) -> None:
+        (channel,) = self._channels
+        self._end_audio(await channel.hear_container(container))
 
     def _close_stream(self) -> None:
         self._is_closing = True
+        if self._container is not None:
+            self._container.end()  # the rest is still in ffmpeg
+        else:
+            self._end_audio(None)
+
+    def _end_audio(self, failure: ServiceError | None) -> None:
+        self._is_closing = True
+        self._failure = failure
         for channel in self._channels:
-            channel.close()
+            channel.stop()
 
-    # --- decoding
+    # --- telling
 
-    async def _decode_loop(self, channel: Channel) -> None:
-        retry = Retry(self._settings.stream_retry_timeout)
-        while True:
-            plan = channel.plans[0]
-            job = plan.next_job()
-            self._tell(channel)
-            if job is None and plan.is_done:
-                if len(channel.plans) == 1:
-                    return self._end(channel)
-                channel.plans.popleft()
-            elif job is None:
-                await channel.has_work.wait()
-                channel.has_work.clear()
-            else:
-                try:
-                    plan.receive_hypothesis(job, await self._decoder.decode(self._model, job))
-                    retry.reset()
-                except ModelUnavailable:
-                    raise
-                except Unavailable as error:
-                    plan.abandon(job)
-                    await retry.wait(error)
-                self._has_caught_up.set()
+    async def _decode_loop(self, channel: Runner) -> None:
+        await channel.decode()
+        self._n_heard -= 1
+        if self._n_heard == 0:
+            self._end(channel.last.plan.received)
 
-    def _tell(self, channel: Channel) -> None:
-        plan = channel.plans[0]
-        is_finalizing = channel.is_finalizing(plan)
-        for message in channel.results.tell(plan.events(), is_finalizing=is_finalizing):
+    def _tell(self, run: PlanRun[ChannelResults], events: list[Event]) -> None:
+        results = run.translator
+        channel = self._channels[results.index]
+        is_finalizing = run is not channel.last
+        for message in results.tell(events, is_finalizing=is_finalizing):
+            self._say(message)
+        for message in results.tick(channel.last.plan.received):
             self._say(message)
 
-    def _end(self, channel: Channel) -> None:
-        """The channel has said its last word; the last of them ends the request."""
-        channel.is_done = True
-        if not all(other.is_done for other in self._channels):
-            return
+    def _end(self, duration: float) -> None:
+        if self._failure is not None:
+            return self._fail(self._failure)
         self._say(
             {
                 "type": "Metadata",
@@ -252,19 +175,21 @@ class LiveRequest:
                 "request_id": self._request.id,
                 "sha256": self._sha256.hexdigest(),
                 "created": self._created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                "duration": round(channel.received, 3),
+                "duration": round(duration, 3),
                 "channels": self._request.query.channels,
             }
         )
-        self._outlet.close(1000, "")
+        return self._outlet.close(1000, "")
 
-    def _say(self, message: dict[str, object]) -> None:
+    def _say(self, message: Message) -> None:
         self._outlet.say(json.dumps(message, ensure_ascii=False))
 
     def _fail(self, failure: ServiceError) -> None:
         """Deepgram tells errors in the close alone."""
         if isinstance(failure, IdleTimeout):
             self._outlet.close(1011, "NET-0001")
+        elif isinstance(failure, InvalidAudio):
+            self._outlet.close(1008, "DATA-0000")
         else:
             self._outlet.close(failure.ws_close_code, failure.code)
 
@@ -281,38 +206,37 @@ def _command(text: str) -> object:
     return fields.get("type")
 
 
-def deepgram_router(
-    settings: Settings, decoder: Decoder, draining: Callable[[], bool]
-) -> APIRouter:
+def deepgram_router(streams: LiveStreams) -> APIRouter:
     """The socket's route. A refusal before the handshake is an HTTP answer with `dg-error`."""
     router = APIRouter()
-    streams = Limit(settings.max_streams, "streams")
 
     @router.websocket("/v1/listen")
     async def listen(socket: WebSocket) -> None:
         request_id = str(uuid.uuid4())
         try:
-            if draining():
-                raise Restarting("This replica is going away; connect again.", retry_after=1)
-            with streams.admit():
-                query = parse_query(dict(socket.query_params))
-                config = query.stream_config(settings.default_model)
-                await check_model(decoder, config.model_size, config.decode)
-                await socket.accept(headers=[(b"dg-request-id", request_id.encode())])
-                request = Request(request_id, config.model_size, query)
-                await LiveRequest(socket, decoder, request, config, settings, draining).run()
+            await _serve(socket, streams, request_id)
         except WebSocketDisconnect as gone:
             logger.info("A Deepgram client left (%s)", gone.code)
         except ServiceError as error:
-            await _deny(socket, error, request_id)
+            await _refuse(socket, error, request_id)
 
     return router
 
 
-async def _deny(socket: WebSocket, error: ServiceError, request_id: str) -> None:
-    if "websocket.http.response" not in socket.scope.get("extensions", {}):
-        await socket.close(error.ws_close_code, error.code)
-        return
+async def _serve(socket: WebSocket, streams: LiveStreams, request_id: str) -> None:
+    query = parse_query(dict(socket.query_params))
+    config = query.stream_config(streams.settings.default_model)
+    with streams.admit(query.n_streams):
+        await check_model(streams.decoder, config.model_size, config.decode)
+        request = Request(request_id, config.model_size, query)
+        serving = LiveRequest(socket, streams, request, config)
+        async with streams.container(config) as container:
+            with streams.open("listen", config.model_size, lambda: serving.lag):
+                await socket.accept(headers=[(b"dg-request-id", request_id.encode())])
+                await serving.run(container)
+
+
+async def _refuse(socket: WebSocket, error: ServiceError, request_id: str) -> None:
     said = error.message.encode("ascii", "replace").decode()[:200]
     headers = {"dg-error": said, "dg-request-id": request_id}
 
@@ -321,4 +245,4 @@ async def _deny(socket: WebSocket, error: ServiceError, request_id: str) -> None
         body = {"err_code": error.code, "err_msg": error.message, "request_id": request_id}
         return status, body
 
-    await socket.send_denial_response(error_response(error, headers, shape=shape))
+    await deny(socket, error, headers, shape=shape)

@@ -58,8 +58,9 @@ class ListenQuery(Input):
 
     model: str | None = Field(None, max_length=200)
     language: Language = None
-    encoding: Literal["linear16", "mulaw", "alaw"]
-    sample_rate: int = Field(ge=8000, le=48_000)
+    encoding: Literal["linear16", "mulaw", "alaw", "ogg-opus"] | None = None
+    """None is audio in a container, which says itself what it holds; Ogg is one."""
+    sample_rate: int | None = Field(None, ge=8000, le=48_000)
     channels: int = Field(1, ge=1, le=MAX_CHANNELS)
     multichannel: bool = False
     interim_results: bool = False
@@ -85,6 +86,18 @@ class ListenQuery(Input):
                 "`utterance_end_ms` needs `interim_results` to be true.",
                 {"param": "utterance_end_ms", "allowed": "interim_results=true"},
             )
+        if self.encoding in _ENCODINGS and self.sample_rate is None:
+            raise PydanticCustomError(
+                "bad_pair",
+                "Raw audio needs its `sample_rate`.",
+                {"param": "sample_rate", "allowed": "8000 to 48000"},
+            )
+        if self.encoding not in _ENCODINGS and self.multichannel:
+            raise PydanticCustomError(
+                "bad_pair",
+                "`multichannel` cannot be honoured for audio in a container: send it raw.",
+                {"param": "multichannel", "allowed": ", ".join(_ENCODINGS)},
+            )
         return self
 
     @property
@@ -97,16 +110,20 @@ class ListenQuery(Input):
         """Bytes of one sample of one channel."""
         return 2 if self.encoding == "linear16" else 1
 
+    @property
+    def _pcm(self) -> PcmFormat | None:
+        if self.encoding not in _ENCODINGS:
+            return None
+        assert self.sample_rate is not None  # checked above
+        n_channels = 1 if self.multichannel else self.channels
+        return PcmFormat(_ENCODINGS[self.encoding], self.sample_rate, n_channels)
+
     def stream_config(self, default_model: str) -> StreamConfig:
         """How each of them is heard."""
         pause_ms = self.endpointing or self.utterance_end_ms
         return StreamConfig(
             model_size=_model(self.model, default_model),
-            pcm=PcmFormat(
-                _ENCODINGS[self.encoding],
-                self.sample_rate,
-                1 if self.multichannel else self.channels,
-            ),
+            pcm=self._pcm,
             decode=DecodeOptions(language=self.language, timestamps="word"),
             partial_interval=1.0 if self.interim_results else 0.0,
             endpoint_silence=pause_ms / 1000 if pause_ms else NO_ENDPOINTING,

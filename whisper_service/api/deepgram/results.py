@@ -49,6 +49,7 @@ class ChannelResults:
     def __init__(self, request: Request, index: int) -> None:
         self._request = request
         self._query = request.query
+        self.index = index
         self._index = [index, request.query.n_streams]
         self._held: Final | None = None
         """The last final, until it is known whether an endpoint follows it."""

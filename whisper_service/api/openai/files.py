@@ -100,4 +100,5 @@ class _Speech:
             usage = token_usage(transcript)
             await tell(kind, {"type": kind, "text": transcript.text, "usage": usage})
 
-        return EventsResponse(work, shape=error_answer, has_names=False)
+        most = self._settings.max_upload_events
+        return EventsResponse(work, most, shape=error_answer, has_names=False)

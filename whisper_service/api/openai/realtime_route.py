@@ -2,21 +2,18 @@
 
 import logging
 import time
-from collections.abc import Callable
 
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from whisper_service.api.catalog import check_model
-from whisper_service.api.decoder import Decoder
-from whisper_service.api.errors import error_response
-from whisper_service.api.limits import Limit
+from whisper_service.api.conversation import deny
 from whisper_service.api.openai.errors import error_answer
 from whisper_service.api.openai.realtime import RealtimeSession
 from whisper_service.api.openai.secrets import PREFIX, ClientSecrets
 from whisper_service.api.openai.transcription_session import TranscriptionSession
-from whisper_service.errors import InvalidParameter, Restarting, ServiceError
-from whisper_service.settings import Settings
+from whisper_service.api.streams import LiveStreams
+from whisper_service.errors import InvalidParameter, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -27,35 +24,32 @@ _FLAT = "realtime=v1"
 _FLAT_PROTOCOL = "openai-beta.realtime-v1"
 
 
-def realtime_router(
-    settings: Settings, decoder: Decoder, keys: ClientSecrets, draining: Callable[[], bool]
-) -> APIRouter:
+def realtime_router(streams: LiveStreams, keys: ClientSecrets) -> APIRouter:
     """The socket's route. A refusal before the handshake is an HTTP answer."""
     router = APIRouter()
-    sessions = Limit(settings.max_streams, "streams")
 
     @router.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
         try:
-            if draining():
-                raise Restarting("This replica is going away; connect again.", retry_after=1)
-            with sessions.admit():
-                session = _session(socket, keys)
-                config = session.stream_config(settings.default_model)
-                await check_model(decoder, config.model_size, config.decode)
-                protocols = socket.scope["subprotocols"]
-                await socket.accept(PROTOCOL if PROTOCOL in protocols else None)
-                flat = _is_flat(socket)
-                serving = RealtimeSession(
-                    socket, decoder, session, settings, draining, is_flat=flat
-                )
-                await serving.run()
+            with streams.admit():
+                await _serve(socket, streams, keys)
         except WebSocketDisconnect as gone:
             logger.info("A Realtime client left (%s)", gone.code)
         except ServiceError as error:
-            await _deny(socket, error)
+            await deny(socket, error, shape=error_answer)
 
     return router
+
+
+async def _serve(socket: WebSocket, streams: LiveStreams, keys: ClientSecrets) -> None:
+    session = _session(socket, keys)
+    config = session.stream_config(streams.settings.default_model)
+    await check_model(streams.decoder, config.model_size, config.decode)
+    protocols = socket.scope["subprotocols"]
+    await socket.accept(PROTOCOL if PROTOCOL in protocols else None)
+    serving = RealtimeSession(socket, streams, session, is_flat=_is_flat(socket))
+    with streams.open("realtime", config.model_size, lambda: serving.lag) as stream:
+        await serving.run(stream)
 
 
 def _session(socket: WebSocket, keys: ClientSecrets) -> TranscriptionSession:
@@ -83,11 +77,3 @@ def _key(socket: WebSocket) -> str:
 def _is_flat(socket: WebSocket) -> bool:
     named = socket.headers.get("openai-beta", "")
     return _FLAT in named or _FLAT_PROTOCOL in socket.scope["subprotocols"]
-
-
-async def _deny(socket: WebSocket, error: ServiceError) -> None:
-    """Answer the handshake itself with a status, where the server can; with 403 where not."""
-    if "websocket.http.response" in socket.scope.get("extensions", {}):
-        await socket.send_denial_response(error_response(error, shape=error_answer))
-    else:
-        await socket.close(error.ws_close_code, error.code)
