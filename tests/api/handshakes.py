@@ -55,3 +55,28 @@ async def shake(app, path, headers=None, offered=()) -> Answer:
     """What a handshake is answered; an open socket is left at once."""
     async with opened(app, path, headers, offered) as answer:
         return answer
+
+
+async def converse(app, path, messages) -> dict:
+    """Send everything at once, then leave; the last thing that the application did with it.
+
+    An application that is still listening when the client leaves has nothing to say.
+    """
+    socket = Socket()
+    path, _, query = path.partition("?")
+    scope = {
+        "type": "websocket",
+        "path": path,
+        "headers": [],
+        "query_string": query.encode(),
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}},
+    }
+    for message in messages:
+        socket.send(message)
+    socket.leave()
+    async with asyncio.timeout(PATIENCE):
+        await app(scope, socket.to_app.get, socket.from_app.put)
+    said = [socket.from_app.get_nowait() for _ in range(socket.from_app.qsize())]
+    ends = ("websocket.close", "websocket.http.response.start")
+    return next((message for message in said if message["type"] in ends), {"type": "left"})

@@ -17,7 +17,16 @@ from pydantic import Field
 
 from whisper_service.api.docs import errors
 from whisper_service.api.schemas import Input, Output
-from whisper_service.errors import Forbidden, InvalidParameter, RateLimited, Unauthorized
+from whisper_service.errors import (
+    Forbidden,
+    InvalidParameter,
+    InvalidRequest,
+    Overloaded,
+    PayloadTooLarge,
+    RateLimited,
+    TimedOut,
+    Unauthorized,
+)
 from whisper_service.keys.key import SCOPES, ApiKey, Scope
 from whisper_service.settings import Settings
 
@@ -121,12 +130,16 @@ class TokenBody(Output):
 
 
 TOKEN_ERRORS = (
+    InvalidRequest("The body is not UTF-8."),
+    PayloadTooLarge("The request body is larger than 1,048,576 bytes.", max_bytes=2**20),
+    TimedOut("The upload was not done after 3600 s, all the time one may take.", limit=3600),
+    Overloaded("64 uploads are going on, which is the limit.", retry_after=2, limit=64),
     Unauthorized("There is no API key. Send `Authorization: Bearer KEY`."),
     Forbidden("A token makes no further tokens; use an API key."),
     InvalidParameter(
         "`expires_in` is 5; allowed is 10 to 7200.", param="expires_in", got=5, allowed="10 to 7200"
     ),
-    RateLimited("The key has used its 60 requests of this minute.", retry_after=1, limit=60),
+    RateLimited("The API key has used its 60 requests a minute.", retry_after=1, limit=60),
 )
 
 
