@@ -91,3 +91,9 @@ async def test_spoiled_conversations(app, caplog):
         socket.send(level(7))
         socket.send({"type": "stop"})
         assert (await socket.until("done"))["text"].strip() == "level 7"
+
+
+async def test_half_a_character_is_no_resume_token(app):
+    async with connect(app, '{"resume": "\\ud800"}') as socket:
+        error, close = await socket.rest()
+    assert (error["code"], close["code"]) == ("invalid_resume_token", 1008)

@@ -20,8 +20,6 @@ async def deny(scope: Scope, receive: Receive, send: Send, error: ServiceError) 
     headers = {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1
-    if not is_socket and scope["method"] not in ("GET", "HEAD"):
-        headers["Connection"] = "close"  # its body was not read
     if path == "/v1/listen":
         headers["dg-error"] = error.message.encode("ascii", "replace").decode()[:200]
     # What is no socket and below /v1 is translated by the middleware `OpenAIErrors`.

@@ -94,7 +94,7 @@ class Tokens:
             token = Token(**{**fields, "scopes": tuple(fields.get("scopes", SCOPES))})
             if token.expires_at > now:
                 return token
-        except (BadData, TypeError, KeyError):
+        except (BadData, TypeError, KeyError, UnicodeError):
             pass
         raise Unauthorized("The token was not made by this service, or is too old.")
 
