@@ -251,3 +251,10 @@ def test_a_token_of_a_strange_age_is_refused(client, seconds):
     response = client.post("/tokens", headers=bearer(KEY), json={"expires_in": seconds})
     assert response.status_code == 422
     assert "10 to 7200" in response.json()["error"]["message"]
+
+
+def test_docs_have_a_place_for_the_key(client, make_client):
+    document = client.get("/openapi.json").json()
+    assert document["security"] == [{"key": []}]
+    assert document["paths"]["/healthz"]["get"]["security"] == []
+    assert "security" not in make_client().get("/openapi.json").json()
