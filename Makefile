@@ -3,6 +3,7 @@
 # make check  format, lint, types and the fast tests, a minute or two
 # make manifests         copy whisper-rayservice.yaml to where kustomize needs it
 # make verify-manifests  Dockerfile and manifests against the schemas and code that will judge them
+# make audit  known weaknesses of what is installed, asked of the internet
 # make clean  remove what these made
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format manifests verify-manifests clean
+.PHONY: help run test check format manifests verify-manifests audit clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -59,6 +60,10 @@ manifests:
 verify-manifests: $(VENV)/installed-dev
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -rs tests/deploy
+
+audit: $(VENV)/installed-dev
+	$(PIP) pip-audit==2.10.1
+	$(BIN)/pip-audit --local
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

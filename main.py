@@ -16,19 +16,24 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from whisper_service.settings import Settings, default_text
+from whisper_service.keys.configured import access_line, check_access, configured_keys
+from whisper_service.keys.file import KeysError
+from whisper_service.settings import Settings, default_text, is_loopback, misspelt_variables
 
 if TYPE_CHECKING:
     from ray.serve import Application  # importing it takes seconds, which --help need not take
 
+logger = logging.getLogger(__name__)
+
 _APPLICATION = "whisper"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def app(args: Settings) -> "Application":
     """Build the Serve application; `args:` of a Serve config file win over the environment."""
     from whisper_service.serving import deployments
 
+    for sentence in misspelt_variables(os.environ):
+        logger.warning(sentence)
     return deployments.build(args)
 
 
@@ -39,6 +44,13 @@ def main() -> int:
         settings = Settings()
     except ValidationError as error:
         return _fail(f"The settings are wrong. {_sentences(error)}")
+    for sentence in misspelt_variables(os.environ):
+        print(f"warning: {sentence}", file=sys.stderr)
+    try:
+        check_access(settings)
+        configured_keys(settings)
+    except KeysError as error:
+        return _fail(str(error))
     if taken := _taken_port(settings):
         return _fail(taken)
     _prepare_environment(settings)
@@ -108,7 +120,7 @@ def _prepare_environment(settings: Settings) -> None:
     Ray guards its dashboard by a token unless told otherwise. On this machine's own address it
     opens as it is; an address that others reach keeps the guard, since a dashboard can run code.
     """
-    is_local = settings.dashboard_host in _LOOPBACK
+    is_local = is_loopback(settings.dashboard_host)
     os.environ.setdefault("RAY_AUTH_MODE", "disabled" if is_local else "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -169,7 +181,7 @@ def _deploy(settings: Settings, port: int) -> str | None:
     serve.start(http_options={"host": settings.host, "port": port}, logging_config=machinery)
     _say(deployments.loading_plan(settings))
     config = logs.logging_config(settings)
-    serve.run(app(settings), name=_APPLICATION, logging_config=config)
+    serve.run(deployments.build(settings), name=_APPLICATION, logging_config=config)
     problem = serve.get_deployment_handle("WhisperASR", _APPLICATION).check.remote().result()
     return f"The service runs, but is not ready. {problem}" if problem else None
 
@@ -197,7 +209,8 @@ def _missing_gpus(settings: Settings, there: float) -> str | None:
 
 
 def _where_to_go(settings: Settings, port: int) -> str:
-    host = "localhost" if settings.host in (*_LOOPBACK, "0.0.0.0", "::") else settings.host
+    is_here = is_loopback(settings.host) or settings.host in ("0.0.0.0", "::")
+    host = "localhost" if is_here else settings.host
     lines = [
         f"  Web client      http://{host}:{port}/",
         f"  API, to try     http://{host}:{port}/docs",
@@ -208,7 +221,7 @@ def _where_to_go(settings: Settings, port: int) -> str:
         lines.append(f"  Ray dashboard   http://localhost:{settings.dashboard_port}")
         if os.environ.get("RAY_AUTH_MODE") == "token":
             lines.append("                  asks for the token that `ray get-auth-token` prints")
-    return "\n".join([*lines, "Ctrl-C stops it."])
+    return "\n".join([*lines, access_line(settings), "Ctrl-C stops it."])
 
 
 def _say(message: str) -> None:

@@ -15,6 +15,7 @@ from ray.serve._private.common import DeploymentID
 from ray.serve.schema import ServeDeploySchema
 
 import main
+from whisper_service.keys.file import KeysError
 from whisper_service.serving import deployments
 from whisper_service.settings import Settings
 
@@ -124,6 +125,26 @@ def test_wrong_setting_is_said_by_the_name_of_its_variable() -> None:
     assert done.returncode == 1
     assert "WHISPER_MAX_BATCH_SIZE" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_who_can_be_reached_does_not_start_without_keys() -> None:
+    done = python("-m", "main", WHISPER_HOST="0.0.0.0", WHISPER_MAX_STREAM="3")
+    assert done.returncode == 1
+    assert "WHISPER_REQUIRE_KEYS=off" in done.stderr
+    assert "did you mean WHISPER_MAX_STREAMS?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_keys_file_that_cannot_be_read_is_said_at_once() -> None:
+    done = python("-m", "main", WHISPER_API_KEYS_FILE="/nowhere/keys.json")
+    assert done.returncode == 1
+    assert "/nowhere/keys.json cannot be read" in done.stderr
+
+
+def test_serve_builds_nothing_that_lets_everybody_in_by_accident() -> None:
+    with pytest.raises(KeysError, match="WHISPER_REQUIRE_KEYS=off"):
+        main.app(Settings(host="0.0.0.0"))
+    assert main.app(Settings(host="0.0.0.0", require_keys="off"))
 
 
 @pytest.mark.parametrize(("host", "expected"), [("127.0.0.1", "disabled"), ("0.0.0.0", "token")])

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from whisper_service.settings import Settings
+from whisper_service.settings import Settings, is_loopback, misspelt_variables
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +80,21 @@ def test_every_field_is_described_in_a_sentence(name):
     description = Settings.model_fields[name].description
     assert description is not None
     assert description.endswith(".")
+
+
+def test_the_log_level_may_be_in_lower_case(monkeypatch):
+    monkeypatch.setenv("WHISPER_LOG_LEVEL", "debug")
+    assert Settings().log_level == "DEBUG"
+
+
+def test_a_misspelt_variable_is_told_with_the_nearest_setting():
+    environment = ["WHISPER_MAX_STREAM", "WHISPER_PORT", "PATH", "WHISPER_CLIENT_KEY"]
+    (sentence,) = misspelt_variables(environment)
+    assert sentence.startswith("WHISPER_MAX_STREAM is no setting")
+    assert sentence.endswith("did you mean WHISPER_MAX_STREAMS?")
+    assert "--help" in misspelt_variables(["WHISPER_QQQQQQQQ"])[0]
+
+
+def test_an_address_is_loopback_or_is_not():
+    assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.1.2.3", "::1"]))
+    assert not any(map(is_loopback, ["0.0.0.0", "::", "10.0.0.1", "localhost.example", ""]))

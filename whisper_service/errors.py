@@ -14,6 +14,9 @@
     ├── InvalidMessage       400  a socket message that the protocol does not allow
     │   ├── BinaryBeforeConfig
     │   └── InvalidResumeToken
+    ├── Unauthorized         401  no key, or one that opens nothing
+    ├── Forbidden            403  a key or an origin that does not open this
+    ├── RateLimited          429  more than a key may have
     ├── PayloadTooLarge      413  more bytes than the limit
     ├── AudioTooLong         413  more seconds than the limit
     ├── TimedOut             408  a time limit of ours or a silent client
@@ -137,6 +140,24 @@ class InvalidResumeToken(InvalidMessage):
     """The token was not made by this service, was changed, or is too old."""
 
     code, ws_close_code = "invalid_resume_token", 1008
+
+
+class Unauthorized(ServiceError):
+    """No API key or token was sent, or one that opens nothing."""
+
+    code, http_status, ws_close_code = "unauthorized", 401, 1008
+
+
+class Forbidden(ServiceError):
+    """The key, or the page's origin, does not open this. Details: `got`, `allowed`."""
+
+    code, http_status, ws_close_code = "forbidden", 403, 1008
+
+
+class RateLimited(ServiceError):
+    """The key has as much as it may have. Details: `limit`, `what` it counts."""
+
+    code, http_status, ws_close_code = "rate_limited", 429, 1013
 
 
 class PayloadTooLarge(ServiceError):

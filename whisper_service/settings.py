@@ -5,6 +5,9 @@ A field `model_dir` is the environment variable `WHISPER_MODEL_DIR` and the key 
 cluster is configured once, in one place. Durations in seconds, sizes in bytes.
 """
 
+import difflib
+from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -35,8 +38,45 @@ class Settings(BaseSettings):
     dashboard_port: int = Field(8265, ge=1, le=65535, description="Port of Ray's dashboard.")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("null",),
-        description="Origins whose pages may call the service, comma-separated; `null` is a page"
-        " opened from disk, `*` is any.",
+        description="Origins whose pages may call the service and open sockets, comma-separated;"
+        " its own page always may; `null` is a page opened from disk, `*` is any.",
+    )
+
+    # --- who may call
+    require_keys: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether requests need an API key. `auto`: where keys are configured, and where"
+        " `host` is not loopback; the service then does not start without keys. Where a Serve"
+        " config binds the address, as on Kubernetes, set `on` or `off` on purpose.",
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File of API keys' hashes, made by `python -m whisper_service.keys`; read again"
+        " when it changes. Has to be on every node that runs WhisperService.",
+    )
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="API keys themselves, comma-separated, for a few that come from a Secret;"
+        " without scopes and limits of their own.",
+        repr=False,
+    )
+    api_keys_check_interval: float = Field(
+        5, ge=0, description="How often the keys file is looked at, at the most."
+    )
+    key_requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="Requests and handshakes a minute of a key that has no such limit of its own,"
+        " counted by each WhisperService replica; unset is no limit.",
+    )
+    key_max_uploads: int | None = Field(
+        None, ge=1, description="The same for uploads at once; unset leaves `max_uploads`."
+    )
+    key_max_streams: int | None = Field(
+        None, ge=1, description="The same for streams at once; unset leaves `max_streams`."
+    )
+    token_max_age: int = Field(
+        7200, ge=10, description="Longest life of a short-lived token of `POST /tokens`."
     )
 
     # --- models
@@ -197,7 +237,9 @@ class Settings(BaseSettings):
         10, gt=0, description="How long a new socket may take to send its configuration."
     )
     max_message_bytes: int = Field(
-        1024 * 1024, ge=1024, description="Largest single message on a socket."
+        1024 * 1024,
+        ge=1024,
+        description="Largest single message on a socket, and largest body that is no form.",
     )
     resume_key: str = Field(
         "",
@@ -215,12 +257,24 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
 
-    @field_validator("preload_models", "cors_origins", mode="before")
+    @field_validator("preload_models", "cors_origins", "api_keys", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("require_keys", mode="before")
+    @classmethod
+    def _name_booleans(cls, value: object) -> object:
+        if isinstance(value, bool):  # YAML reads a bare `on` as true
+            return "on" if value else "off"
+        return value.lower() if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
@@ -233,6 +287,18 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def has_keys(self) -> bool:
+        """Whether an operator has configured API keys."""
+        return bool(self.api_keys) or self.api_keys_file is not None
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether requests need an API key."""
+        if self.require_keys == "auto":
+            return self.has_keys or not is_loopback(self.host)
+        return self.require_keys == "on"
+
+    @property
     def models_to_preload(self) -> tuple[str, ...]:
         """The models a replica loads before it is ready."""
         return self.preload_models or (self.default_model,)
@@ -241,6 +307,37 @@ class Settings(BaseSettings):
     def weights_dir(self) -> Path:
         """`model_dir` with `~` resolved for the user the replica runs as."""
         return self.model_dir.expanduser()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to an address; a name other than localhost is not."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+CLIENT_KEY = "WHISPER_CLIENT_KEY"
+"""The one variable of the prefix that is no setting: the command-line client's key."""
+
+
+def misspelt_variables(environment: Iterable[str]) -> list[str]:
+    """One sentence for each variable with our prefix that is no setting."""
+    prefix = str(Settings.model_config["env_prefix"])
+    known = [prefix + name.upper() for name in Settings.model_fields]
+    sentences = []
+    for name in sorted(environment):
+        # Names are read in any case, as pydantic-settings does.
+        if not name.upper().startswith(prefix) or name.upper() in (*known, CLIENT_KEY):
+            continue
+        nearest = difflib.get_close_matches(name.upper(), known, n=1)
+        hint = (
+            f"; did you mean {nearest[0]}?" if nearest else "; `python -m main --help` lists all."
+        )
+        sentences.append(f"{name} is no setting and does nothing{hint}")
+    return sentences
 
 
 def settings_markdown() -> str:

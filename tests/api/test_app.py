@@ -111,3 +111,11 @@ def test_only_the_pages_own_scripts_may_run():
     digest = "qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng="
     assert f"script-src 'sha256-{digest}' blob:;" in policy
     assert "'unsafe-inline'" not in policy.split("script-src")[1].split(";")[0]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/models", "/sample.wav"])
+def test_head_answers_like_get_without_the_body(client, path):
+    get, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-length", "content-type", "content-security-policy"):
+        assert head.headers.get(name) == get.headers.get(name)

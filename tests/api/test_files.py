@@ -382,3 +382,29 @@ def test_an_error_after_it_is_an_event(make_client, decoder):
     name, data = events_of(response)[-1]
     assert (response.status_code, name) == (200, "error")
     assert data["error"]["code"] == "overloaded"
+
+
+@pytest.mark.parametrize("path", ["/transcribe", "/v1/audio/transcriptions"])
+@pytest.mark.parametrize("name", ["prompt", "file"])
+def test_a_field_given_twice_is_refused_by_name(client, decoder, path, name):
+    part = ("a.wav", wav(level(7))) if name == "file" else (None, "words")
+    parts = [("file", ("a.wav", wav(level(7)))), (name, part)]
+    parts += [] if name == "file" else [(name, part)]
+    response = client.post(path, files=parts)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, name)
+    assert "2 times" in response.json()["error"]["message"]
+    assert decoder.jobs == []
+
+
+def test_a_list_may_have_several_values(client):
+    parts = [("file", ("a.wav", wav(level(7)))), ("model", (None, "base"))]
+    parts += [("response_format", (None, "verbose_json"))]
+    parts += [("timestamp_granularities[]", (None, kind)) for kind in ("word", "segment")]
+    assert client.post("/v1/audio/transcriptions", files=parts).status_code == 200
+
+
+def test_a_body_that_is_no_form_has_to_be_small(make_client):
+    client = make_client(max_message_bytes=2000)
+    response = client.post("/tokens", content=b"x" * 2001)
+    assert (response.status_code, response.json()["error"]["max_bytes"]) == (413, 2000)
+    assert "multipart/form-data" in response.json()["error"]["message"]

@@ -9,6 +9,22 @@ def hls(target: str) -> bytes:
     return f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{target}\n#EXT-X-ENDLIST\n".encode()
 
 
+def encrypted_hls(target: str) -> bytes:
+    """An HLS playlist whose key and first bytes lie elsewhere as well."""
+    lines = (
+        *("#EXTM3U", "#EXT-X-TARGETDURATION:3"),
+        f'#EXT-X-KEY:METHOD=AES-128,URI="{target}"',
+        f'#EXT-X-MAP:URI="{target}"',
+        *("#EXTINF:3,", target, "#EXT-X-ENDLIST", ""),
+    )
+    return "\n".join(lines).encode()
+
+
+def asx(target: str) -> bytes:
+    """What Windows Media servers answer in the place of a file: where it is."""
+    return f"[Reference]\r\nRef1={target}\r\nRef2={target}\r\n".encode()
+
+
 def concat(target: str) -> bytes:
     """A concat script of one file."""
     return f"ffconcat version 1.0\nfile '{target}'\n".encode()

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from whisper_service import errors
+from whisper_service.audio.container import open_container
 from whisper_service.audio.decode import DecodeLimits, open_audio
 
 from . import lures
 from .conftest import Files
 from .make import CLICKS, click_times, run_ffmpeg
 
-LURES = [lures.hls, lures.concat, lures.dash, lures.sdp]
+LURES = [lures.hls, lures.encrypted_hls, lures.asx, lures.concat, lures.dash, lures.sdp]
 
 
 class Listener:
@@ -82,6 +83,30 @@ async def test_a_movie_whose_sound_lies_elsewhere_stays_silent(
     whole = files.path("pcm.mov", "-c:a", "pcm_s16le")
     hollow = lures.write(tmp_path / "hollow.mov", lures.mov(str(whole), whole.read_bytes()))
     assert isinstance(await refusal(hollow, limits), errors.InvalidAudio)
+
+
+@pytest.mark.usefixtures("each_ffmpeg")
+async def test_a_movie_whose_sound_lies_at_an_address_calls_none(
+    files: Files, listener: Listener, tmp_path: Path, limits: DecodeLimits
+) -> None:
+    whole = files.path("pcm.mov", "-c:a", "pcm_s16le")
+    hollow = lures.write(tmp_path / "hollow.mov", lures.mov(listener.url, whole.read_bytes()))
+    assert isinstance(await refusal(hollow, limits), errors.InvalidAudio)
+    assert listener.n_calls == 0
+
+
+@pytest.mark.usefixtures("each_ffmpeg")
+@pytest.mark.parametrize("lure", LURES)
+async def test_a_list_in_a_live_stream_opens_and_calls_nothing(
+    lure: Callable[[str], bytes], files: Files, listener: Listener
+) -> None:
+    for target in (str(files.path("video.ts")), listener.url):
+        async with open_container(max_wait=30, cpu_seconds=30) as container:
+            await container.feed(lure(target))
+            container.end()
+            with pytest.raises(errors.InvalidAudio):
+                assert [block async for block in container.blocks()] == []
+    assert listener.n_calls == 0
 
 
 class TestWithoutTheAllowList:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.client.conftest import running
 from whisper_service.client.cli import main
 
 
@@ -80,3 +81,16 @@ def test_another_server_at_that_address_is_told(service, recording, capsys):
 def test_an_address_that_is_none_is_told(recording, capsys):
     assert main(["transcribe", str(recording(11)), "--url", "ftp://x"]) == 3
     assert "is no http address" in capsys.readouterr().err
+
+
+def test_a_key_opens_what_asks_for_one(recording, capsys, monkeypatch):
+    key = "a key for the client"
+    with running(api_keys=key) as service:
+        assert run(service, recording(11)) == 1
+        assert "API key" in capsys.readouterr().err
+        assert run(service, recording(11), "--key", key) == 0
+        monkeypatch.setenv("WHISPER_CLIENT_KEY", key)
+        assert run(service, recording(11)) == 0
+        live = ["--url", service.url, "--speed", "100", "--no-vad"]
+        assert main(["stream", str(recording(12)), *live]) == 0
+        assert "level 12" in capsys.readouterr().out

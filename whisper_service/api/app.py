@@ -11,14 +11,18 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from whisper_service import __version__
+from whisper_service.api.authentication import Authentication
 from whisper_service.api.catalog import catalog_router
+from whisper_service.api.credentials import AnswerSubprotocol
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.deepgram.live import deepgram_router
 from whisper_service.api.docs import DESCRIPTION, TAGS, add_docs
 from whisper_service.api.errors import CatchErrors, install_error_handlers
 from whisper_service.api.files import files_router
+from whisper_service.api.head import AnswerHead
 from whisper_service.api.headers import StandardHeaders
 from whisper_service.api.health import health_router
+from whisper_service.api.keyring import KeyRing
 from whisper_service.api.limits import Limit, UploadGuard
 from whisper_service.api.metrics import Metrics, NoMetrics
 from whisper_service.api.openai.errors import OpenAIErrors
@@ -26,12 +30,16 @@ from whisper_service.api.openai.files import openai_files_router
 from whisper_service.api.openai.models import openai_models_router
 from whisper_service.api.openai.realtime_route import realtime_router
 from whisper_service.api.openai.secrets import ClientSecrets, client_secrets_router
+from whisper_service.api.origin import OriginCheck
 from whisper_service.api.page import page_router, sample_router
+from whisper_service.api.quotas import Quotas
 from whisper_service.api.resume import ResumeTokens
 from whisper_service.api.stats import StatsBoard, stats_router
 from whisper_service.api.stream import stream_router
 from whisper_service.api.streams import LiveStreams
+from whisper_service.api.tokens import Tokens, tokens_router
 from whisper_service.api.transcription import Transcriber
+from whisper_service.keys.configured import check_access
 from whisper_service.settings import Settings
 
 
@@ -45,8 +53,10 @@ def create_app(
     """The whole service. `draining` says whether this replica is going away; without `metrics`,
     what is measured is forgotten.
 
-    Without `settings.resume_key` this app makes its own: streams then resume here only.
+    Without `settings.resume_key` this app makes its own: streams then resume here only, and tokens
+    open this replica only. Reads the keys file; raises `KeysError`.
     """
+    key = settings.resume_key or secrets.token_hex()
     app = FastAPI(
         title="Whisper Streaming",
         version=__version__,
@@ -55,13 +65,12 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, Tokens(key)),
     )
     install_error_handlers(app)
     transcriber = Transcriber(settings, decoder)
     board = StatsBoard(metrics or NoMetrics())
     streams = LiveStreams(settings, decoder, draining, board)
-    key = settings.resume_key or secrets.token_hex()
     tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
     app.include_router(files_router(settings, decoder, transcriber))
     app.include_router(openai_files_router(settings, decoder, transcriber))
@@ -70,6 +79,7 @@ def create_app(
     app.include_router(realtime_router(streams, client_secrets))
     app.include_router(deepgram_router(streams))
     app.include_router(stream_router(streams, tokens))
+    app.include_router(tokens_router(settings, Tokens(key)))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
     app.include_router(stats_router(settings, decoder, board))
@@ -79,7 +89,7 @@ def create_app(
     return app
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, tokens: Tokens) -> list[Middleware]:
     """Outermost first: even a refusal or a bug's answer has the headers that browsers need."""
     return [
         Middleware(StandardHeaders),
@@ -92,10 +102,26 @@ def _middleware(settings: Settings) -> list[Middleware]:
         ),
         Middleware(OpenAIErrors),
         Middleware(CatchErrors),
+        Middleware(AnswerHead),
+        Middleware(AnswerSubprotocol),
+        Middleware(OriginCheck, allowed=settings.cors_origins),
+        *_key_checks(settings, tokens),
         Middleware(
             UploadGuard,
             uploads=Limit(settings.max_uploads, "uploads"),
             max_bytes=settings.max_upload_bytes,
+            max_other_bytes=settings.max_message_bytes,
             timeout=settings.upload_timeout,
         ),
+    ]
+
+
+def _key_checks(settings: Settings, tokens: Tokens) -> list[Middleware]:
+    """Nothing where keys are not asked for: a key that is sent all the same is not looked at."""
+    check_access(settings)
+    if not settings.needs_keys:
+        return []
+    return [
+        Middleware(Authentication, keys=KeyRing(settings), tokens=tokens),
+        Middleware(Quotas, settings=settings),
     ]

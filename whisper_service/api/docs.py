@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 from starlette.staticfiles import StaticFiles
 
+from whisper_service.api.access import OPEN
 from whisper_service.api.errors import Shape, own_shape
 from whisper_service.api.messages import (
     ConfigMessage,
@@ -33,6 +34,7 @@ from whisper_service.errors import (
     AudioTooLong,
     AudioTooShort,
     EmptyAudio,
+    Forbidden,
     InvalidParameter,
     InvalidRequest,
     MissingFile,
@@ -40,8 +42,10 @@ from whisper_service.errors import (
     NoAudioTrack,
     Overloaded,
     PayloadTooLarge,
+    RateLimited,
     ServiceError,
     TimedOut,
+    Unauthorized,
     UndecodableAudio,
     UnknownLanguage,
     UnknownModel,
@@ -51,6 +55,7 @@ from whisper_service.settings import Settings
 TAGS = [
     {"name": "files", "description": "Speech in a file to text."},
     {"name": "OpenAI", "description": "The same for OpenAI's clients: base URL `http://HOST/v1`."},
+    {"name": "access", "description": "Tokens for browsers, where the service asks for keys."},
     {"name": "what there is", "description": "Models, languages, a sample."},
     {"name": "health", "description": "For probes and load balancers."},
 ]
@@ -83,6 +88,18 @@ FILE_ERRORS: tuple[ServiceError, ...] = (
     UndecodableAudio("The file is no audio or video that can be read."),
     NoAudioTrack("The file has no sound."),
     AudioTooShort("The audio is 0.05 s long.", duration=0.05, min_duration=0.1),
+    Unauthorized("There is no API key. Send `Authorization: Bearer KEY`."),
+    Forbidden(
+        "The API key does not open this: it needs the scope `transcribe`.",
+        got=["stream"],
+        allowed=["transcribe"],
+    ),
+    RateLimited(
+        "The API key has used its 60 requests a minute.",
+        retry_after=1,
+        limit=60,
+        what="requests a minute",
+    ),
     Overloaded("64 uploads are going on, which is the limit.", retry_after=2, limit=64),
     ModelUnavailable(
         "The weights of the model `small` are not here and may not be downloaded.",
@@ -272,6 +289,8 @@ def add_docs(app: FastAPI, settings: Settings) -> None:
                 field = schema["components"]["schemas"][name]["properties"]["model_size"]
                 field["default"] = settings.default_model
                 field["examples"] = [settings.default_model]
+            if settings.needs_keys:
+                _add_security(schema)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
@@ -291,6 +310,16 @@ def add_docs(app: FastAPI, settings: Settings) -> None:
         page.headers["Content-Security-Policy"] = (
             "default-src 'self'; script-src 'self' 'unsafe-inline';"
             " style-src 'self' 'unsafe-inline'; img-src 'self' data:; media-src 'self' blob:;"
-            " frame-ancestors 'none'"
+            " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         return page
+
+
+def _add_security(schema: dict[str, Any]) -> None:
+    """Say that every route but the open ones needs a key; /docs then has a place to put it."""
+    kind = {"type": "http", "scheme": "bearer", "description": "An API key, or a token."}
+    schema["components"]["securitySchemes"] = {"key": kind}
+    schema["security"] = [{"key": []}]
+    for path in OPEN & schema["paths"].keys():
+        for operation in schema["paths"][path].values():
+            operation["security"] = []

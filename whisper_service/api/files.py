@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from starlette.responses import Response
 
 from whisper_service.api.catalog import check_model
@@ -11,6 +11,7 @@ from whisper_service.api.decoder import Decoder
 from whisper_service.api.docs import FILE_ERRORS, FORMAT_EXAMPLES, errors
 from whisper_service.api.errors import missing_file
 from whisper_service.api.events import EventsResponse, Tell
+from whisper_service.api.repeats import refuse_repeats
 from whisper_service.api.schemas import DetectForm, DetectionBody, TranscribeForm
 from whisper_service.api.tasks import unless_client_leaves
 from whisper_service.api.transcription import Progress, Transcriber
@@ -32,6 +33,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         "/transcribe",
         summary="Transcribe a file",
         response_class=Response,
+        dependencies=[Depends(refuse_repeats(TranscribeForm))],
         responses={200: FORMAT_EXAMPLES, **errors(*FILE_ERRORS)},
     )
     async def transcribe(
@@ -65,6 +67,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
     @router.post(
         "/detect-language",
         summary="Detect the language of a file",
+        dependencies=[Depends(refuse_repeats(DetectForm))],
         responses=errors(*FILE_ERRORS),
     )
     async def detect_language(

@@ -12,9 +12,17 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
+    # A page that opens ours, or is opened by it, gets no hold of its window.
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # Others may fetch what CORS lets them, and embed nothing.
+    "Cross-Origin-Resource-Policy": "same-origin",
     # What is no page of ours may do nothing; pages set their own policy.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+
+
+_STARTS = ("http.response.start", "websocket.http.response.start")
+"""The second one is a handshake that is denied."""
 
 
 class StandardHeaders:
@@ -33,7 +41,7 @@ class StandardHeaders:
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _STARTS:
                 headers = MutableHeaders(scope=message)
                 # A given id came from a proxy, such as Serve's, that adds it to the answer itself.
                 if not is_given:

@@ -57,20 +57,32 @@ class UploadGuard:
     `request.state.deadline` (event loop time).
     """
 
-    def __init__(self, app: ASGIApp, uploads: Limit, max_bytes: int, timeout: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        uploads: Limit,
+        max_bytes: int,
+        timeout: float,
+        max_other_bytes: int | None = None,
+    ) -> None:
         self._app = app
         self._uploads = uploads
         self._max_bytes = max_bytes
+        self._max_other_bytes = max_bytes if max_other_bytes is None else max_other_bytes
         self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, send, self._max_bytes, self._timeout)
+        headers = Headers(scope=scope)
+        # Forms are spooled to disk; every other body is read into memory as a whole.
+        is_form = headers.get("content-type", "").startswith("multipart/form-data")
+        max_bytes = self._max_bytes if is_form else min(self._max_bytes, self._max_other_bytes)
+        body = _Body(receive, send, max_bytes, self._timeout)
         try:
             with self._uploads.admit():
-                body.check_length(Headers(scope=scope))
+                body.check_length(headers)
                 scope.setdefault("state", {})["deadline"] = body.deadline
                 await self._app(scope, body.receive, body.send)
         except ServiceError as error:
@@ -133,7 +145,8 @@ class _Body:
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(
-            f"The request body is larger than {self._max_bytes:,} bytes.",
+            f"The request body is larger than {self._max_bytes:,} bytes, all that one of its"
+            " content type may have; send files as multipart/form-data.",
             max_bytes=self._max_bytes,
         )
 

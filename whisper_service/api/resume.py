@@ -47,8 +47,9 @@ class ResumeTokens:
                 f"The resume token is older than {self._max_age:g} s; begin a new stream.",
                 max_age=self._max_age,
             ) from None
-        except (BadData, TypeError, KeyError):
-            # The last two: signed by us, but by another version with other fields.
+        except (BadData, TypeError, KeyError, UnicodeError):
+            # Type and key: signed by us, but by another version with other fields. Unicode: JSON
+            # can escape half a character, which is none.
             raise InvalidResumeToken(
                 "The resume token was not made by this service, or was changed on the way;"
                 " send the last one exactly as it came, or begin a new stream."

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import io
+import os
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from whisper_service.client import output
 from whisper_service.client.display import Display
 from whisper_service.client.failure import ClientFailure, ExitCode
+from whisper_service.client.key import VARIABLE
 from whisper_service.client.live import Listening, stream_live
 from whisper_service.client.sources import (
     FILE_RATE,
@@ -69,6 +71,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--url", default="http://localhost:8000", help="the service (%(default)s)")
+    command.add_argument(
+        "--key",
+        default=os.environ.get(VARIABLE),
+        help=f"an API key; better in {VARIABLE}, since others can see arguments",
+    )
     command.add_argument("--model", help="a name from /models (the service's default)")
     command.add_argument("--language", help="code or English name (detected)")
     command.add_argument("--task", choices=TASKS, default="transcribe", help="(%(default)s)")
@@ -131,7 +138,9 @@ async def _transcribe(options: argparse.Namespace) -> None:
     for file in options.files:
         display = Display(sys.stdout if is_text else io.StringIO(), is_live=False)
         progress = Display(sys.stderr, is_live=sys.stderr.isatty())
-        transcript = await transcribe_file(url, file, _form(options), display, progress)
+        transcript = await transcribe_file(
+            url, file, _form(options), display, progress, key=options.key
+        )
         for warning in transcript.warnings:
             print(f"warning: {file}: {warning}", file=sys.stderr)
         if not is_text:
@@ -173,6 +182,7 @@ async def _stream(options: argparse.Namespace) -> None:
         Tape(options.sample_rate, frame_bytes, silent_byte(options.encoding)),
         listening,
         patience=options.retry,
+        key=options.key,
     )
     if not is_text:
         output.write(listening.transcript(options.task), options.format, options.output)

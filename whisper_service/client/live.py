@@ -60,9 +60,10 @@ async def stream_live(
     listening: Listening,
     *,
     patience: float,
+    key: str | None = None,
 ) -> None:
     """Stream `source` until it ends or Ctrl-C says so; then what is left becomes final, too."""
-    stream = LiveStream(url, config, tape, patience=patience)
+    stream = LiveStream(url, config, tape, patience=patience, key=key)
     async with _Interrupts(tape):
         recording = asyncio.create_task(_record(source, tape))
         conversing = asyncio.create_task(stream.run(listening.hear))

@@ -14,13 +14,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from whisper_service.client.failure import ClientFailure, ExitCode, Refused, unreachable
+from whisper_service.client.key import authorization
 from whisper_service.client.sources import FRAME_SECONDS
 from whisper_service.client.tape import Tape
 
 Message = dict[str, Any]
 Listener = Callable[[Message], None]
 
-TEMPORARY = {"restarting", "stream_too_fast", "overloaded", "unavailable"}
+TEMPORARY = {"restarting", "stream_too_fast", "overloaded", "unavailable", "rate_limited"}
 """Errors that another connection, a little later, need not meet."""
 _KEEPALIVE = 15.0
 """Seconds without audio after which the service is told that somebody is there; it waits 60."""
@@ -34,9 +35,12 @@ _MAX_MESSAGE = 16 * 1024 * 1024
 class LiveStream:
     """Make it, then `run` it once."""
 
-    def __init__(self, url: str, config: Message, tape: Tape, *, patience: float) -> None:
-        """`patience`: seconds to try to connect again after a break."""
+    def __init__(
+        self, url: str, config: Message, tape: Tape, *, patience: float, key: str | None = None
+    ) -> None:
+        """`patience`: seconds to try to connect again after a break. `key`: an API key."""
         self._url = url
+        self._headers = authorization(key)
         self._opening: Message = config
         self._tape = tape
         self._patience = patience
@@ -75,6 +79,7 @@ class LiveStream:
         try:
             connection = connect(
                 self._url,
+                additional_headers=self._headers,
                 compression=None,
                 max_size=_MAX_MESSAGE,
                 open_timeout=_CONNECT_TIMEOUT,

@@ -10,6 +10,7 @@ import httpx
 
 from whisper_service.client.display import Display
 from whisper_service.client.failure import ClientFailure, ExitCode, Refused, unreachable
+from whisper_service.client.key import authorization
 from whisper_service.client.output import segment_of, transcript_of
 from whisper_service.types import Segment, Transcript
 
@@ -21,7 +22,13 @@ Fields = dict[str, Any]
 
 
 async def transcribe_file(
-    url: str, path: Path, form: Mapping[str, str], display: Display, progress: Display
+    url: str,
+    path: Path,
+    form: Mapping[str, str],
+    display: Display,
+    progress: Display,
+    *,
+    key: str | None = None,
 ) -> Transcript:
     """Upload `path`, show each segment as it comes, and return them all.
 
@@ -32,7 +39,8 @@ async def transcribe_file(
     try:
         with path.open("rb") as file:
             progress.status(f"{path.name}: sending {os.fstat(file.fileno()).st_size / 1e6:.1f} MB")
-            async for name, data in _events(url, path.name, file, {**form, "stream": "true"}):
+            fields = {**form, "stream": "true"}
+            async for name, data in _events(url, path.name, file, fields, key):
                 if name == "segment":
                     segments.append(segment_of(data))
                     progress.clear()
@@ -55,13 +63,13 @@ async def transcribe_file(
 
 
 async def _events(
-    url: str, name: str, file: Any, form: Mapping[str, str]
+    url: str, name: str, file: Any, form: Mapping[str, str], key: str | None
 ) -> AsyncIterator[tuple[str, Fields]]:
     """Yield the server-sent events of one upload: name and data."""
     timeout = httpx.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT)
     try:
         async with (
-            httpx.AsyncClient(timeout=timeout) as client,
+            httpx.AsyncClient(timeout=timeout, headers=authorization(key)) as client,
             client.stream(
                 "POST", f"{url}/transcribe", data=dict(form), files={"file": (name, file)}
             ) as answer,

@@ -15,6 +15,7 @@ from ray.serve.config import AutoscalingConfig
 
 from whisper_service.engine import catalog
 from whisper_service.errors import ServiceError
+from whisper_service.keys.configured import check_access
 from whisper_service.serving import logs
 from whisper_service.serving.asr import WhisperASR
 from whisper_service.serving.service import WhisperService
@@ -31,7 +32,8 @@ _KEY_NAME = b"whisper-streaming:resume-key"
 
 
 def build(settings: Settings) -> Application:
-    """Bind both deployments."""
+    """Bind both deployments; raises `KeysError` where keys are required and none are given."""
+    check_access(settings)
     num_gpus = gpus_per_replica(settings)
     settings = settings.model_copy(
         update={

@@ -2,7 +2,7 @@
 
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
 from whisper_service.api.catalog import check_model
@@ -19,6 +19,7 @@ from whisper_service.api.openai.schemas import (
     TRANSCRIPTION_EXAMPLES,
     OpenAIErrorBody,
 )
+from whisper_service.api.repeats import refuse_repeats
 from whisper_service.api.tasks import unless_client_leaves
 from whisper_service.api.transcription import Progress, Transcriber
 from whisper_service.settings import Settings
@@ -37,6 +38,7 @@ def openai_files_router(
         "/transcriptions",
         summary="Transcribe a file, as OpenAI's API does",
         response_class=Response,
+        dependencies=[Depends(refuse_repeats(TranscriptionForm))],
         responses={200: STREAMED_EXAMPLES, **_ERRORS},
     )
     async def transcriptions(
@@ -52,6 +54,7 @@ def openai_files_router(
         "/translations",
         summary="Translate a file into English, as OpenAI's API does",
         response_class=Response,
+        dependencies=[Depends(refuse_repeats(TranslationForm))],
         responses={200: TRANSCRIPTION_EXAMPLES, **_ERRORS},
     )
     async def translations(

@@ -1,15 +1,10 @@
-"""POST /v1/realtime/client_secrets: short-lived keys for browsers, with a session inside.
-
-A secret is signed and timed, so that any replica can read it and none has to remember it. It is
-not a lock: the service has no accounts, and a connection without a secret is let in as well.
-"""
+"""POST /v1/realtime/client_secrets: short-lived tokens for browsers, with a session inside."""
 
 import secrets
 import time
 from typing import Any, Literal
 
-from fastapi import APIRouter
-from itsdangerous import BadData, URLSafeSerializer
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from whisper_service.api.catalog import check_model
@@ -17,10 +12,11 @@ from whisper_service.api.decoder import Decoder
 from whisper_service.api.openai.schemas import OTHER_ERRORS
 from whisper_service.api.openai.transcription_session import TranscriptionSession
 from whisper_service.api.schemas import Input, Output
-from whisper_service.errors import InvalidRequest
+from whisper_service.api.tokens import PREFIX, Grant, Tokens
+from whisper_service.errors import InvalidRequest, Unauthorized
 from whisper_service.settings import Settings
 
-PREFIX = "ek_"
+__all__ = ["PREFIX", "ClientSecrets", "InvalidSecret", "client_secrets_router"]
 
 
 class InvalidSecret(InvalidRequest):
@@ -56,25 +52,25 @@ class ClientSecretBody(Output):
 
 
 class ClientSecrets:
-    """Makes and reads secrets. Every replica needs the same key."""
+    """Makes and reads secrets: tokens that hold a session. Every replica needs the same key."""
 
     def __init__(self, key: str) -> None:
-        self._serializer = URLSafeSerializer(key, salt="openai-client-secret")
+        self._tokens = Tokens(key)
 
-    def make(self, session: TranscriptionSession, expires_at: int) -> str:
-        """A secret that opens `session` until `expires_at`."""
-        fields = {"session": session.model_dump(), "expires_at": expires_at}
-        return PREFIX + str(self._serializer.dumps(fields))
+    def make(
+        self, session: TranscriptionSession, expires_at: int, grant: Grant | None = None
+    ) -> str:
+        """A secret that opens `session` until `expires_at`, for whom `grant` was for."""
+        return self._tokens.make(expires_at, grant, session=session.model_dump())
 
     def read(self, secret: str, now: float) -> TranscriptionSession:
         """The session of a secret; raises `InvalidSecret`."""
         try:
-            fields = self._serializer.loads(secret.removeprefix(PREFIX))
-            if fields["expires_at"] > now:
-                return TranscriptionSession().updated(fields["session"])
-        except (BadData, TypeError, KeyError):
-            pass
-        raise InvalidSecret("The client secret was not made by this service, or is too old.")
+            return TranscriptionSession().updated(self._tokens.read(secret, now).session)
+        except Unauthorized:
+            raise InvalidSecret(
+                "The client secret was not made by this service, or is too old."
+            ) from None
 
 
 def client_secrets_router(settings: Settings, decoder: Decoder, keys: ClientSecrets) -> APIRouter:
@@ -86,14 +82,17 @@ def client_secrets_router(settings: Settings, decoder: Decoder, keys: ClientSecr
         summary="Make a short-lived key for a browser, as OpenAI's API does",
         responses=OTHER_ERRORS,
     )
-    async def client_secrets(request: ClientSecretRequest) -> ClientSecretBody:
+    async def client_secrets(request: ClientSecretRequest, http: Request) -> ClientSecretBody:
         """The key opens a Realtime transcription session with the configuration given here."""
+        grant: Grant | None = getattr(http.state, "grant", None)
+        if grant is not None:
+            grant.check_can_make_tokens()
         session = TranscriptionSession().updated(request.session)
         config = session.stream_config(settings.default_model)
         await check_model(decoder, config.model_size, config.decode)
         expires_at = int(time.time()) + request.expires_after.seconds
         shown = session.shown(f"sess_{secrets.token_hex(10)}", is_flat=False)
-        value = keys.make(session, expires_at)
+        value = keys.make(session, expires_at, grant)
         return ClientSecretBody(value=value, expires_at=expires_at, session=shown)
 
     return router

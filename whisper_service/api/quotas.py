@@ -1,0 +1,124 @@
+"""How much one key may have: requests a minute, uploads and streams at once.
+
+Each WhisperService replica counts for itself, as it does for its own limits: a key can have up to
+that many times the number of replicas.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from whisper_service.api.access import needed_scope
+from whisper_service.api.denial import deny
+from whisper_service.api.limits import RETRY_AFTER
+from whisper_service.api.tokens import Grant
+from whisper_service.errors import RateLimited
+from whisper_service.keys.key import ApiKey
+from whisper_service.settings import Settings
+
+MINUTE = 60.0
+
+
+class Quotas:
+    """ASGI middleware, inside of `Authentication`: over a key's limit is 429 with Retry-After."""
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._clock = clock
+        self._accounts: dict[str, Account] = {}
+        """By name: as many as there ever were keys."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        grant: Grant | None = scope.get("state", {}).get("grant")
+        if grant is None:
+            await self._app(scope, receive, send)
+            return
+        account = self._accounts.setdefault(grant.key.name, Account())
+        try:
+            with self._admit(account, grant.key, scope):
+                await self._app(scope, receive, send)
+        except _Over as over:
+            await deny(scope, receive, send, over.error)
+
+    @contextmanager
+    def _admit(self, account: "Account", key: ApiKey, scope: Scope) -> Iterator[None]:
+        kind = _kind(scope)
+        limit = self._limit(key, kind)
+        if kind and limit and account.n_now[kind] >= limit:
+            raise _Over(
+                RateLimited(
+                    f"The API key has {account.n_now[kind]} {kind} at once, all it may have.",
+                    retry_after=RETRY_AFTER,
+                    limit=limit,
+                    what=kind,
+                )
+            )
+        account.spend(
+            key.requests_per_minute or self._settings.key_requests_per_minute, self._clock()
+        )
+        if not kind:
+            yield
+            return
+        account.n_now[kind] += 1
+        try:
+            yield
+        finally:
+            account.n_now[kind] -= 1
+
+    def _limit(self, key: ApiKey, kind: str | None) -> int | None:
+        if kind == "uploads":
+            return key.max_uploads or self._settings.key_max_uploads
+        if kind == "streams":
+            return key.max_streams or self._settings.key_max_streams
+        return None
+
+
+class Account:
+    """What one key has used."""
+
+    def __init__(self) -> None:
+        self.n_now = {"uploads": 0, "streams": 0}
+        self._full_at = -math.inf
+        """When the whole minute's worth will be there again."""
+
+    def spend(self, per_minute: int | None, now: float) -> None:
+        """Take one request, or raise if there is none.
+
+        The generic cell rate algorithm (ITU-T I.371, annex A): a minute's worth may come at once,
+        and grows back evenly, so that there is no moment at which everybody tries again.
+        """
+        if per_minute is None:
+            return
+        interval = MINUTE / per_minute
+        full_at = max(self._full_at, now) + interval
+        if full_at - now > MINUTE + 1e-6:  # of rounding: sixty times 60/7 is not 60
+            raise _Over(
+                RateLimited(
+                    f"The API key has used its {per_minute} requests a minute.",
+                    retry_after=full_at - now - MINUTE,
+                    limit=per_minute,
+                    what="requests a minute",
+                )
+            )
+        self._full_at = full_at
+
+
+class _Over(Exception):
+    """A limit of ours, not one that a route inside has met."""
+
+    def __init__(self, error: RateLimited) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def _kind(scope: Scope) -> str | None:
+    """What a request takes a place of for as long as it lasts."""
+    if scope["type"] == "websocket":
+        return "streams"
+    return "uploads" if needed_scope(scope) == "transcribe" else None
