@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from tests.api.fakes import connect, level, say_level
 from whisper_service.api.trace import SessionFilter, current_session, name_session
 
 
@@ -21,3 +22,20 @@ async def test_lines_of_a_stream_and_of_its_tasks_have_its_id():
     assert await asyncio.create_task(stream()) == ("abc", "abc")
     assert current_session() == ""
     assert not hasattr(line(), "session_id")
+
+
+async def test_what_a_stream_has_decoded_is_decoded_in_its_name(app, decoder):
+    names = []
+
+    def answer(job):
+        names.append(current_session())
+        return say_level(job)
+
+    decoder.answer = answer
+    config = {"chunk_duration": 1, "overlap": 0, "partial_interval": 0, "vad": False}
+    async with connect(app, config) as socket:
+        ready = await socket.receive()
+        socket.send(level(21))
+        socket.send({"type": "stop"})
+        await socket.rest()
+    assert set(names) == {ready["session_id"]}

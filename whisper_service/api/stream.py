@@ -16,6 +16,7 @@ from whisper_service.api.plan_run import PlanRun, state_at
 from whisper_service.api.resume import ResumePoint, ResumeTokens
 from whisper_service.api.session import StreamSession
 from whisper_service.api.streams import LiveStreams
+from whisper_service.api.trace import name_session
 from whisper_service.errors import (
     BinaryBeforeConfig,
     InternalError,
@@ -81,6 +82,7 @@ class _Door:
             point = self._resumed(opening.resume)
         else:
             point = self._begun(opening)
+        name_session(point.session_id)
         config = ConfigMessage.model_validate(point.config).stream_config()
         await check_model(self._streams.decoder, config.model_size, config.decode)
         watch = self._streams.watch("stream", config.model_size)

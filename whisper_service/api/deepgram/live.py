@@ -22,6 +22,7 @@ from whisper_service.api.outlet import Outlet
 from whisper_service.api.plan_run import PlanRun, state_at
 from whisper_service.api.runner import StreamRunner
 from whisper_service.api.streams import LiveStreams
+from whisper_service.api.trace import name_session
 from whisper_service.audio.container import Container
 from whisper_service.errors import (
     AudioTooLong,
@@ -213,6 +214,7 @@ def deepgram_router(streams: LiveStreams) -> APIRouter:
     @router.websocket("/v1/listen")
     async def listen(socket: WebSocket) -> None:
         request_id = str(uuid.uuid4())
+        name_session(request_id)
         try:
             await _serve(socket, streams, request_id)
         except WebSocketDisconnect as gone:

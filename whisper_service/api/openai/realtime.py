@@ -26,6 +26,7 @@ from whisper_service.api.outlet import Outlet
 from whisper_service.api.plan_run import PlanRun, state_at
 from whisper_service.api.runner import StreamRunner, is_passing
 from whisper_service.api.streams import LiveStreams, OpenStream
+from whisper_service.api.trace import name_session
 from whisper_service.errors import (
     InvalidMessage,
     InvalidParameter,
@@ -71,6 +72,7 @@ class RealtimeSession:
 
     async def run(self, stream: OpenStream) -> None:
         """Serve the session to its end; raises `WebSocketDisconnect` if the client left."""
+        name_session(self._id)
         self._open_stream = stream
         name = "transcription_session" if self._chain.is_flat else "session"
         self._say_session(f"{name}.created")
