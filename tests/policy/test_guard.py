@@ -89,7 +89,7 @@ def test_no_word_comes_in_and_none_goes_altogether(letters):
 
 def test_a_stream_tells_no_loop_and_counts_it():
     plan = StreamPlan(config(partial_interval=0.0), detector=FakeDetector())
-    plan.receive_audio(synthesise([Spoken(0.4, 0.05)] * 6))
+    plan.receive_audio(synthesise([Spoken(0.4, 0.05)] * 3))
     plan.stop()
     while (job := plan.next_job()) is not None:
         plan.receive_hypothesis(job, hypothesis(" on and on" * 9, compression_ratio=4.0))

@@ -10,6 +10,7 @@ from tests.policy.world import (
     Spoken,
     config,
     decode,
+    read,
     silence,
     stream,
     synthesise,
@@ -17,7 +18,7 @@ from tests.policy.world import (
 )
 from whisper_service.policy.events import Done, Final, Partial, SpeechEnded, SpeechStarted
 from whisper_service.policy.stream import StreamPlan
-from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, Hypothesis, Segment
+from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, DecodeJob, Hypothesis, Segment
 
 SENTENCE = [Spoken(0.4, 0.05)] * 3 + [Spoken(0.4, 1.5)]
 FLUENT = [Spoken(0.4, 0.05)] * 60
@@ -241,3 +242,36 @@ def _drain(plan: StreamPlan) -> list[str]:
     while (job := plan.next_job()) is not None:
         plan.receive_hypothesis(job, decode(job))
     return [event.segment.text for event in plan.events() if isinstance(event, Final)]
+
+
+@pytest.mark.parametrize("n_said", [0, 1, 3])
+@pytest.mark.parametrize("gap", [0.05, 0.3])
+def test_a_decode_that_breaks_off_is_taken_up_where_it_did_without_context(
+    n_said: int, gap: float
+) -> None:
+    """As Whisper does at times, and the more so the more context it is given."""
+
+    def forgetful(job: DecodeJob) -> Hypothesis:
+        if not job.previous_text:
+            return decode(job)
+        if not (found := read(job.audio)[:n_said]):
+            return Hypothesis("en", 0.9)
+        text = "".join(word for word, _, _ in found)
+        return Hypothesis("en", 0.9, (Segment(0, found[0][1], found[-1][2], text),))
+
+    script = [Spoken(0.4, 1.5), *[Spoken(0.4, gap)] * 8, Spoken(0.4, 1.5)]
+    asked = config(partial_interval=0.0, chunk_duration=30.0)
+    run = stream(synthesise(script), asked, decoder=forgetful)
+    assert run.words == words_of(script)
+
+
+def test_noise_that_stays_wordless_is_asked_for_once_more_and_then_left() -> None:
+    def deaf(job: DecodeJob) -> Hypothesis:
+        return Hypothesis("en", 0.9) if job.previous_text else decode(job)
+
+    script = [Spoken(0.4, 1.5)]
+    noise = np.full(3 * SAMPLE_RATE, 0.2, np.float32)
+    audio = np.concatenate((synthesise(script), noise, silence(1.5)))
+    run = stream(audio, config(partial_interval=0.0, chunk_duration=30.0), decoder=deaf)
+    assert run.words == ["w0"]
+    assert len(run.jobs) == 3

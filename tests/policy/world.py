@@ -6,8 +6,9 @@ hears any sound, some frames late if asked to. No sleep, no clock, no model.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from zlib import crc32
 
 import numpy as np
@@ -163,9 +164,11 @@ def stream(
     lag: int = 0,
     jitter: float = 0.0,
     resume: StreamState | None = None,
+    decoder: Callable[[DecodeJob], Hypothesis] | None = None,
 ) -> Run:
     """Run a plan over audio. A job is answered `delay` frames after it was asked for; each
     `abandon_each`-th job is given up first."""
+    answer = decoder or partial(decode, jitter=jitter)
     run = Run(StreamPlan(config, detector=FakeDetector(lag), resume=resume))
     pending: DecodeJob | None = None
     age = 0
@@ -174,7 +177,7 @@ def stream(
         age += 1
         while age >= delay or pending is None:
             if pending is not None:
-                run.plan.receive_hypothesis(pending, decode(pending, jitter=jitter))
+                run.plan.receive_hypothesis(pending, answer(pending))
             pending, age = _ask(run, abandon_each), 0
             if pending is None:
                 break
@@ -183,7 +186,7 @@ def stream(
         run.backlogs.append(run.plan.backlog)
     run.plan.stop()
     while pending is not None or (pending := _ask(run, abandon_each)) is not None:
-        run.plan.receive_hypothesis(pending, decode(pending, jitter=jitter))
+        run.plan.receive_hypothesis(pending, answer(pending))
         pending = None
     run.events += run.plan.events()
     return run

@@ -48,6 +48,10 @@ _NOTHING = SAMPLE_RATE // 8
 _LEAST = SAMPLE_RATE // 5
 """200 ms, a short word: times that say less of a whole word or two are wrong, and a border there
 would have them heard again."""
+_UNCOVERED = SAMPLE_RATE
+"""1 s of speech after a decode's last word holds a word or two; less is breath and reverb."""
+_MAX_TRIES = 4
+"""Decodes of a stretch that may break off, one after the other."""
 _UNHEARD = SAMPLE_RATE
 """1 s at the end of audio without words is heard again: a word may have begun there."""
 
@@ -120,6 +124,8 @@ class StreamPlan:
         """Where the last try for a border between words ended, if in vain."""
         self._last_partial = state.offset
         self._settled: tuple[_Task, Hypothesis] | None = None
+        self._n_tries = 0
+        """Decodes since the last good one that broke off before the border."""
         # the job in flight
         self._in_flight: _Task | None = None
         self._is_stopped = False
@@ -247,7 +253,9 @@ class StreamPlan:
     def _task(self, kind: _Kind, end: int) -> _Task:
         begin = self._begin()
         end = min(end, self._listener.received, begin + WINDOW_SAMPLES)
-        context = self._teller.context if self._config.use_context else ""
+        # Context is what most often makes Whisper break off.
+        has_context = self._config.use_context and not self._n_tries
+        context = self._teller.context if has_context else ""
         audio = self._listener.buffer.slice(begin, end)
         job = DecodeJob(audio, self._options(kind), context, priority="live")
         return _Task(kind, begin, self._border, end, job)
@@ -282,12 +290,8 @@ class StreamPlan:
             self._use_partial(task, hypothesis, words)
         elif task.kind is _Kind.WORDS:
             self._use_words(task, hypothesis, words)
-        elif task.kind is _Kind.PAUSE:
-            final = self._agreement.settle(words)
-            self._teller.tell_final(final, hypothesis, start=task.border, end=task.end)
-            self._move_border(task.end, lead=0)
-        else:
-            self._use_last(task, hypothesis, words)
+        elif not self._take_up(task, hypothesis, words):
+            self._use_whole(task, hypothesis, words)
 
     def _use_partial(self, task: _Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
         is_settled = task.kind is _Kind.SETTLED
@@ -298,6 +302,9 @@ class StreamPlan:
 
     def _use_words(self, task: _Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
         """Make final what cannot change; if that is nothing, wait for more unless 30 s are full."""
+        if not words and self._breaks_off(task, words):
+            self._n_tries += 1
+            return
         self._agreement.hear(words, is_settled=False)
         merged = self._agreement.merge(words)
         n_final = self._count_final(merged, task, hypothesis)
@@ -339,11 +346,41 @@ class StreamPlan:
         near = min(max(near, low), high)
         return place_border(self._listener.buffer.slice(low, high), low, near)
 
-    def _use_last(self, task: _Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
-        final = self._agreement.merge(words)
+    def _use_whole(self, task: _Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
+        """Make all of it final."""
+        is_last = task.kind is _Kind.LAST
+        final = self._agreement.merge(words) if is_last else self._agreement.settle(words)
         self._teller.tell_final(final, hypothesis, start=task.border, end=task.end)
         self._move_border(task.end, lead=0)
-        self._agreement.clear()
+        if is_last:
+            self._agreement.clear()
+
+    def _take_up(self, task: _Task, hypothesis: Hypothesis, words: list[Heard]) -> bool:
+        """If the decode ended long before the speech did, make final what it has and go on from
+        there, without context; return whether it did."""
+        merged = self._agreement.merge(words)
+        if not self._breaks_off(task, merged):
+            return False
+        n_tries, border = self._n_tries + 1, task.border
+        if merged:
+            border = self._place_border(merged, len(merged), task.end)
+            if border < task.border + _LEAST:
+                return False
+            self._teller.tell_final(merged, hypothesis, start=task.border, end=border)
+            self._agreement.clear()
+        self._move_border(border, lead=0)
+        self._n_tries = n_tries
+        return True
+
+    def _breaks_off(self, task: _Task, words: list[Heard]) -> bool:
+        """Tell a decode after whose words there is more speech, if it is worth another."""
+        if self._n_tries >= _MAX_TRIES:
+            return False
+        if not words and not task.job.previous_text:
+            return False  # no word is there
+        heard = words[-1].end if words else task.border
+        loud = energy.speech_like(task.job.audio)[max(0, heard - task.begin) // energy.HOP :]
+        return int(loud.sum()) * energy.HOP > _UNCOVERED
 
     # --- moving on
 
@@ -443,6 +480,7 @@ class StreamPlan:
         self._lead = lead
         self._last_final = None
         self._settled = None
+        self._n_tries = 0
         self._attempted = border
         self._last_partial = max(self._last_partial, border)
         if self._stretch is not None and self._stretch.utterance is not None:
