@@ -20,7 +20,7 @@ from tools.demo_model.sounds import training_sounds
 from tools.demo_model.training import Training
 
 ASSET = Path("whisper_service/assets/demo.pt")
-_N_STEPS = 4800
+_N_STEPS = 7800
 
 
 def main() -> None:

@@ -105,8 +105,8 @@ class Settings(BaseSettings):
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
         "auto",
-        description="Arithmetic of the models; auto is float16 on a GPU, float32 on a CPU. int8 is"
-        " for CPUs with AVX512_VNNI.",
+        description="Arithmetic of the models; auto is float16 on a GPU, bfloat16 on a CPU with"
+        " AVX512_BF16 or AMX, else float32. int8 is for CPUs with AVX512_VNNI.",
     )
 
     # --- WhisperASR

@@ -23,7 +23,7 @@ Audio = npt.NDArray[np.float32]
 
 Task = Literal["transcribe", "translate"]
 Timestamps = Literal["none", "segment", "word"]
-Priority = Literal["live", "file"]
+Priority = Literal["final", "live", "file"]
 
 TASKS: tuple[Task, ...] = ("transcribe", "translate")
 

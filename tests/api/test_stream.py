@@ -148,7 +148,7 @@ async def test_the_configuration_reaches_the_decoder(app, decoder):
     job = decoder.jobs[0]
     assert decoder.models_asked[0] == "small"
     assert (job.options.language, job.options.task, job.options.prompt) == ("de", "translate", "x")
-    assert job.priority == "live"
+    assert job.priority == "final"
 
 
 async def test_ten_streams_at_once_are_not_mixed_up(app):

@@ -71,3 +71,15 @@ def test_int8_is_refused_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch)
 def test_int8_says_that_its_logits_are_coarse() -> None:
     assert resolve_precision("int8", CPU).is_coarse
     assert not resolve_precision("float32", CPU).is_coarse
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16),
+     ({"avx512_bf16": False}, torch.float32), ({}, torch.float32)],
+)  # fmt: skip
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(
+    capabilities: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert resolve_precision("auto", CPU).dtype == expected

@@ -109,7 +109,7 @@ def release(engine: GatedEngine, *futures: "Future[Hypothesis]") -> list[str]:
     return [future.result(WAIT).language for future in futures]
 
 
-def test_live_comes_first_then_the_nearest_deadline_then_the_oldest(
+def test_finals_come_first_then_partials_then_the_nearest_deadline_then_the_oldest(
     scheduler: Scheduler, engine: GatedEngine
 ) -> None:
     hold(scheduler, engine)
@@ -121,11 +121,12 @@ def test_live_comes_first_then_the_nearest_deadline_then_the_oldest(
             ("new", "file", None),
             ("soon", "file", now + 50),
             ("sooner", "file", now + 40),
-            ("live", "live", now + 90),
+            ("live", "live", now + 80),
+            ("final", "final", now + 90),
         ]
     ]
     release(engine, *futures)
-    assert engine.batches[1:] == [["live", "sooner", "soon"], ["old", "new"]]
+    assert engine.batches[1:] == [["final", "live", "sooner"], ["soon", "old", "new"]]
 
 
 def test_jobs_join_while_others_are_decoded_and_short_ones_leave_first(

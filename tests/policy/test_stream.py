@@ -1,5 +1,6 @@
 """A stream's plan, event by event, on audio whose words are known."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -275,3 +276,20 @@ def test_noise_that_stays_wordless_is_asked_for_once_more_and_then_left() -> Non
     run = stream(audio, config(partial_interval=0.0, chunk_duration=30.0), decoder=deaf)
     assert run.words == ["w0"]
     assert len(run.jobs) == 3
+
+
+def test_partials_leave_a_slow_decoder_half_of_its_time() -> None:
+    audio = synthesise(FLUENT)
+    quick = stream(audio, config(partial_interval=0.5, chunk_duration=30.0))
+    slow = stream(audio, config(partial_interval=0.5, chunk_duration=30.0), delay=10)
+    ends = [partial.end for partial in slow.partials]
+    assert len(slow.partials) < len(quick.partials)
+    # A decode takes 1 s, ten frames: it rests as long.
+    assert min(later - sooner for sooner, later in itertools.pairwise(ends)) >= 1.9
+    assert slow.words == quick.words == words_of(FLUENT)
+
+
+def test_what_becomes_final_is_decoded_before_partials() -> None:
+    run = stream(synthesise(SENTENCE), config(partial_interval=0.5))
+    assert {job.priority for job in run.jobs[:-1]} == {"live"}
+    assert run.jobs[-1].priority == "final"

@@ -94,7 +94,8 @@ def _clips(rng: Generator, sounds: Sounds, language: str, max_clips: int) -> lis
 
 def _task(rng: Generator, language: str) -> Task:
     choice = words_of(language)
-    n_prompt = int(rng.integers(1, 13)) if rng.random() < 0.15 else 0
+    # Short ones as often as long ones: a vocabulary hint, or what a stream has said so far.
+    n_prompt = int(2 ** rng.uniform(0, 6)) if rng.random() < 0.25 else 0
     return Task(
         translate=bool(rng.random() < (0.05 if language == "en" else 0.4)),
         timestamps=bool(rng.random() < 0.87),

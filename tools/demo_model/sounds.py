@@ -20,7 +20,7 @@ from tools.demo_model.espeak import SAMPLE_RATE
 from tools.demo_model.noise import noise, tones
 from tools.demo_model.scene import Sounds
 
-_N_PHRASES = {"en": 9000, "de": 3500, "es": 3500}
+_N_PHRASES = {"en": 14000, "de": 5000, "es": 5000}
 _N_SPEEDS = 5  # copies of a recording, each played at a speed of its own
 _N_NOISES, _N_TONES, _NOISE_SECONDS = 24, 16, 60
 

@@ -1,6 +1,7 @@
 """One thread that owns the device and says which jobs join the batch next.
 
-Live jobs come first, then those whose deadline is nearest, then the oldest. Jobs join and leave a
+Finals of streams come first, then their partials; then those whose deadline is nearest, then the
+oldest. Jobs join and leave a
 model's batch between two steps, so that a short one never waits for a long one, and a cancelled
 one gives its place back within a step. Refuses to know what a job is for and what decoding is:
 `Engine` does both.
@@ -23,6 +24,7 @@ from whisper_service.types import SAMPLE_RATE, DecodeJob, Hypothesis
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_URGENCY = {"final": 0, "live": 1, "file": 2}
 _RETRY_AFTER = 1.0
 """Seconds a refused caller is told to wait: about one window."""
 
@@ -77,13 +79,16 @@ class _Entry:
     @property
     def is_live(self) -> bool:
         """Calls count as live: they are short."""
-        return self.ticket is None or self.ticket.job.priority == "live"
+        return self.ticket is None or self.ticket.job.priority != "file"
 
     @property
-    def rank(self) -> tuple[bool, float, int]:
+    def rank(self) -> tuple[int, float, int]:
         """Sorts by urgency."""
-        deadline = self.ticket.job.deadline if self.ticket else None
-        return (not self.is_live, math.inf if deadline is None else deadline, self.number)
+        if self.ticket is None:
+            return (_URGENCY["live"], math.inf, self.number)
+        job = self.ticket.job
+        deadline = math.inf if job.deadline is None else job.deadline
+        return (_URGENCY[job.priority], deadline, self.number)
 
     @property
     def is_late(self) -> bool:

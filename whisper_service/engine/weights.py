@@ -97,6 +97,8 @@ class EncoderWeights:
     blocks: tuple[Block, ...]
     norm: Norm
     n_heads: int
+    has_rough_scores: bool
+    """Whether attention may round its scores to bfloat16, for speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def encoder_weights(model: Whisper, precision: Precision) -> EncoderWeights:
         blocks=tuple(_block(block, precision, n_rows=_ROWS_HINT) for block in encoder.blocks),
         norm=_norm(encoder.ln_post),
         n_heads=model.dims.n_audio_head,
+        has_rough_scores=precision.is_quantized,
     )
 
 

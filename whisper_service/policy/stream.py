@@ -38,6 +38,7 @@ from whisper_service.types import (
     DecodeJob,
     DecodeOptions,
     Hypothesis,
+    Priority,
     StreamConfig,
 )
 
@@ -123,6 +124,8 @@ class StreamPlan:
         self._attempted = state.offset
         """Where the last try for a border between words ended, if in vain."""
         self._last_partial = state.offset
+        self._rest = 0
+        """How much to hear after a partial before the next one, whatever the interval."""
         self._settled: tuple[_Task, Hypothesis] | None = None
         self._n_tries = 0
         """Decodes since the last good one that broke off before the border."""
@@ -223,7 +226,8 @@ class StreamPlan:
                 return None
             is_asked = self._settled is not None and self._settled[0].end == end
             return None if is_asked else self._task(_Kind.SETTLED, end)
-        if not self._partial_step or reach < self._last_partial + self._partial_step:
+        step = max(self._partial_step, self._rest)
+        if not self._partial_step or reach < self._last_partial + step:
             return None
         return None if self._is_silent(reach) else self._task(_Kind.PARTIAL, reach)
 
@@ -257,7 +261,8 @@ class StreamPlan:
         has_context = self._config.use_context and not self._n_tries
         context = self._teller.context if has_context else ""
         audio = self._listener.buffer.slice(begin, end)
-        job = DecodeJob(audio, self._options(kind), context, priority="live")
+        priority: Priority = "live" if kind is _Kind.PARTIAL else "final"
+        job = DecodeJob(audio, self._options(kind), context, priority=priority)
         return _Task(kind, begin, self._border, end, job)
 
     def _options(self, kind: _Kind) -> DecodeOptions:
@@ -294,6 +299,9 @@ class StreamPlan:
             self._use_whole(task, hypothesis, words)
 
     def _use_partial(self, task: _Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
+        # What came in meanwhile is the time it took. Resting as long leaves the engine half of its
+        # time for finals, however many streams ask.
+        self._rest = 2 * (self._listener.received - task.end)
         is_settled = task.kind is _Kind.SETTLED
         if is_settled:
             self._settled = (task, hypothesis)
