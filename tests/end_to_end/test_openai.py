@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import os
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from tests.end_to_end.test_deepgram import RAW, listen
 
 pytestmark = pytest.mark.ray
 
+LONG_MINUTES = float(os.environ.get("LONG_MINUTES", "5"))
+"""`LONG_MINUTES=60 pytest tests/end_to_end/test_openai.py -k long` takes minutes."""
 MANUAL: Any = {"type": "transcription", "audio": {"input": {"turn_detection": None}}}
 
 
@@ -31,7 +35,7 @@ def pcm_24k(name: str) -> bytes:
 def transcribed(service: Service, file: Path, **form: str) -> str:
     """What /transcribe makes of a file."""
     url = f"{service.http}/transcribe"
-    answer = httpx.post(url, files={"file": file.read_bytes()}, data=form, timeout=300)
+    answer = httpx.post(url, files={"file": file.read_bytes()}, data=form, timeout=900)
     return str(answer.json()["text"])
 
 
@@ -45,6 +49,19 @@ def test_the_words_are_those_of_transcribe(client: openai.OpenAI, service: Servi
     answer = client.audio.transcriptions.create(file=path("english"), model="whisper-1")
     assert answer.text == transcribed(service, path("english"))
     assert words(answer.text) == spoken_words("english")
+
+
+def test_a_long_file_has_the_words_of_transcribe(
+    client: openai.OpenAI, service: Service, tmp_path: Path
+) -> None:
+    file = tmp_path / "long.wav"
+    n_times = int(60 * LONG_MINUTES * 32_000 / len(pcm("english")))
+    with wave.open(str(file), "wb") as out:
+        out.setparams((1, 2, 16_000, 0, "NONE", ""))
+        out.writeframes(pcm("english") * n_times)
+    answer = client.audio.transcriptions.create(file=file, model="whisper-1", language="en")
+    assert answer.text == transcribed(service, file, language="en")
+    assert words(answer.text) == spoken_words("english") * n_times
 
 
 def test_a_stream_adds_up_to_its_words(client: openai.OpenAI) -> None:
