@@ -20,8 +20,12 @@ from numba import njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-MATH = {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"}
-"""What lets LLVM sum a product in any order. No number here is NaN or infinite."""
+LOOP: dict[str, Any] = {
+    "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
+    "error_model": "numpy",
+}
+"""What lets LLVM sum a product in any order: no number of a sound model is NaN or infinite. Of one
+that is not, the answer is noise, and no exception, which a C function could not raise."""
 SIGNATURE = types.void(types.CPointer(types.int64))
 
 
@@ -61,7 +65,7 @@ def share() -> Any:
     assert library is not None
     thread, n_threads = library.omp_get_thread_num, library.omp_get_num_threads
 
-    @njit(fastmath=MATH, inline="always")
+    @njit(**LOOP, inline="always")
     def _share(n: int) -> tuple[int, int]:
         return n * thread() // n_threads(), n * (thread() + 1) // n_threads()
 

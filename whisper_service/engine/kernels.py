@@ -19,7 +19,7 @@ from torch import Tensor
 from whisper_service.engine import compiled
 from whisper_service.engine.attention import Rows
 from whisper_service.engine.cache import Cache
-from whisper_service.engine.compiled import MATH, SIGNATURE, pointer
+from whisper_service.engine.compiled import LOOP, SIGNATURE, pointer
 from whisper_service.engine.step import Attention
 
 
@@ -64,25 +64,25 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
     store = compiled.store_bfloat16 if is_bfloat16 else compiled.same
     share = compiled.share()
 
-    @njit(fastmath=MATH)
+    @njit(**LOOP)
     def dot(a: Any, b: Any) -> Any:
         total = np.float32(0)
         for i in range(width):
             total += load(a[i]) * load(b[i])
         return total
 
-    @njit(fastmath=MATH)
+    @njit(**LOOP)
     def add(total: Any, weight: Any, value: Any) -> None:
         for i in range(width):
             total[i] += weight * load(value[i])
 
-    @njit(fastmath=MATH)
+    @njit(**LOOP)
     def finish(total: Any, weights: Any, out: Any) -> None:
         norm = np.float32(1) / weights
         for i in range(width):
             out[i] = store(total[i] * norm)
 
-    @cfunc(SIGNATURE, fastmath=MATH)
+    @cfunc(SIGNATURE, **LOOP)
     def audio(arguments: Any) -> None:
         p = carray(arguments, (8,), np.int64)
         n_rows, n_heads, n_slots, n_frames = p[4], p[5], p[6], p[7]
@@ -103,7 +103,7 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
                 add(total, scores[t], values[t])
             finish(total, norm, out[row, head])
 
-    @cfunc(SIGNATURE, fastmath=MATH)
+    @cfunc(SIGNATURE, **LOOP)
     def past(arguments: Any) -> None:
         p = carray(arguments, (10,), np.int64)
         n_rows, n_heads, n_lines, n_ctx = p[6], p[7], p[8], p[9]
@@ -133,7 +133,7 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
     return past, audio
 
 
-@njit(fastmath=MATH)
+@njit(**LOOP)
 def _softmax(scores: Any, scale: Any) -> Any:
     """Exponentials in place; -> their sum."""
     highest = scores[0]
@@ -147,7 +147,7 @@ def _softmax(scores: Any, scale: Any) -> Any:
     return total
 
 
-@njit(fastmath=MATH, inline="always")
+@njit(**LOOP, inline="always")
 def _exp(x: Any) -> Any:
     """exp(x), x <= 0, to a unit in the last place; Cephes' polynomial, so that LLVM vectorises."""
     x = max(x, np.float32(-87.0))

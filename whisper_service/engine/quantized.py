@@ -16,7 +16,7 @@ from numba import carray, cfunc
 from torch import Tensor
 
 from whisper_service.engine import compiled
-from whisper_service.engine.compiled import MATH, SIGNATURE, pointer
+from whisper_service.engine.compiled import LOOP, SIGNATURE, pointer
 
 _MIDDLE, _RANGE = 128, 127
 """oneDNN's fast products take unsigned activations: zero is 128."""
@@ -83,7 +83,7 @@ def _rounding(is_bfloat16: bool) -> Any:
     load = compiled.load_bfloat16 if is_bfloat16 else compiled.load_float32
     share = compiled.share()
 
-    @cfunc(SIGNATURE, fastmath=MATH)
+    @cfunc(SIGNATURE, **LOOP)
     def rounding(arguments: Any) -> None:
         p = carray(arguments, (5,), np.int64)
         n_rows, width = p[3], p[4]
