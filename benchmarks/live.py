@@ -9,11 +9,9 @@ from when a word was spoken to when its text arrived, the client's 0.2 s frames 
 
 import argparse
 import asyncio
-import io
 import os
 import platform
 import sys
-import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +24,7 @@ from benchmarks.grow import SIZES, grown_checkpoint, model_folder
 from benchmarks.live_client import run_streams
 from benchmarks.live_report import Row, plot, summarise, table, write_json
 from benchmarks.local_service import local_service
-from benchmarks.speech_track import Track, make_track
-from whisper_service.types import SAMPLE_RATE
+from benchmarks.speech_track import Track, as_wav, make_track
 
 CONFIG = {"language": "en", "partial_interval": 0.5, "endpoint_silence": 0.5}
 """What the goals in docs/benchmarks.md are stated for."""
@@ -60,16 +57,10 @@ async def _measure(url: str, track: Track, counts: list[int], model: str) -> lis
 
 
 async def _as_file(url: str, track: Track, model: str) -> str:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(SAMPLE_RATE)
-        out.writeframes(track.pcm)
     async with httpx.AsyncClient(timeout=600) as client:
         answer = await client.post(
             f"{url}/transcribe",
-            files={"file": ("track.wav", file.getvalue())},
+            files={"file": ("track.wav", as_wav(track.pcm))},
             data={"model_size": model, "language": "en"},
         )
     answer.raise_for_status()

@@ -9,7 +9,6 @@ latency of a recording of ten seconds alone.
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import platform
@@ -17,7 +16,6 @@ import socket
 import statistics
 import sys
 import time
-import wave
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +26,7 @@ import numpy as np
 import torch
 
 from benchmarks import grow
-from benchmarks.speech_track import make_track
+from benchmarks.speech_track import as_wav, make_track
 from whisper_service.api.transcription import drive
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.scheduler import Scheduler
@@ -186,7 +184,7 @@ async def _all(jobs: list[DecodeJob], decode: Decode, n_side_by_side: int) -> No
 
 
 async def _post(client: httpx.AsyncClient, audio: Audio) -> None:
-    files = {"file": ("speech.wav", _as_wav(audio))}
+    files = {"file": ("speech.wav", as_wav((audio * 32768).astype(np.int16).tobytes()))}
     answer = await client.post("/transcribe", files=files, data={"language": "en"})
     answer.raise_for_status()
 
@@ -194,16 +192,6 @@ async def _post(client: httpx.AsyncClient, audio: Audio) -> None:
 def _recording(seconds: int) -> Audio:
     pcm = np.frombuffer(make_track(seconds).pcm, np.int16)[: seconds * SAMPLE_RATE]
     return np.asarray(pcm / 32768, np.float32)
-
-
-def _as_wav(audio: Audio) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(SAMPLE_RATE)
-        out.writeframes((audio * 32768).astype(np.int16).tobytes())
-    return file.getvalue()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Knows the truth: every word, and when each stretch of speech begins and ends.
 """
 
+import io
 import json
 import wave
 from dataclasses import dataclass
@@ -62,6 +63,17 @@ def _samples(clip: Path) -> bytes:
         assert (file.getframerate(), file.getnchannels()) == (SAMPLE_RATE, 1)
         samples: bytes = file.readframes(file.getnframes())
         return samples
+
+
+def as_wav(pcm: bytes) -> bytes:
+    """16 kHz mono s16le as a file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(SAMPLE_RATE)
+        out.writeframes(pcm)
+    return file.getvalue()
 
 
 def bare_words(text: str) -> list[str]:
