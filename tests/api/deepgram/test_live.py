@@ -285,8 +285,9 @@ def test_finalizes_that_pile_up_end_the_request(talk, decoder, monkeypatch):
 
 def test_what_was_heard_up_to_the_longest_is_told(talk):
     seconds = len(spoken()) / 32_000
+    audio = spoken() + QUIET
     with talk({"max_stream_seconds": seconds}) as it:
-        it.hear(spoken() + QUIET)
+        it.hear(audio, step=len(audio))  # at once: nothing is left to send when it is closed
         assert text(it.rest()) == "Eight!"
     assert (it.closed.rcvd.code, it.closed.rcvd.reason) == (1009, "audio_too_long")
 
