@@ -5,7 +5,7 @@ import torch
 
 from whisper_service.engine import compiled
 from whisper_service.engine.precision import resolve_precision
-from whisper_service.engine.quantized import quantized, rounded_rows
+from whisper_service.engine.quantized import balance, quantized, rounded_rows
 
 CPU = torch.device("cpu")
 
@@ -24,18 +24,44 @@ def rows(n_rows: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize("is_lopsided", [True, False])
 def test_a_row_is_rounded_to_255_steps_of_its_own(
-    dtype: torch.dtype, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, is_compiled: bool, is_lopsided: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not is_compiled:
         monkeypatch.setattr(compiled, "openmp", lambda: None)
-    x = rows(50, dtype)
-    rounded, scale = rounded_rows(x)
-    assert rounded.dtype == torch.uint8
-    error = ((rounded.float() - 128) * scale - x.float()).abs()
-    # Half a step, and what bfloat16 rounds by where torch does it.
-    assert (error <= scale * (0.51 if is_compiled else 1.0)).all()
-    assert (rounded[0] == 128).all()
+    x = torch.nn.functional.gelu(rows(50)).to(dtype) if is_lopsided else rows(50, dtype)
+    rounded, scale, zero = rounded_rows(x)
+    error = ((rounded.float() - zero) * scale - x.float()).abs()
+    # Half a step, once more at the ends of the range, and what bfloat16 rounds by where torch does.
+    assert (error <= scale * (1.01 if is_compiled else 2.0)).all()
+    span = x.float().amax(1).clamp(min=0) - x.float().amin(1).clamp(max=0)
+    assert torch.allclose(scale[1:, 0], span[1:] / 255, rtol=0.01)
+    assert ((rounded.float() - zero)[0] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_compiled_steps_are_the_plain_ones(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linear, x = quantized(torch.randn(64, 384), torch.randn(64)), rows(20, dtype)
+    fast = linear(x)
+    monkeypatch.setattr(compiled, "openmp", lambda: None)
+    slow = linear(x)
+    assert fast.dtype == slow.dtype == dtype
+    error = (fast.float() - slow.float()).norm(dim=1) / slow.float().norm(dim=1)
+    assert error.max() < 0.02
+
+
+def test_balanced_channels_change_no_product_and_are_of_like_size() -> None:
+    generator = torch.Generator().manual_seed(4)
+    gains, shifts = torch.logspace(-2, 2, 384), torch.randn(384, generator=generator)
+    weight = torch.randn(64, 384, generator=generator)
+    factors = balance(gains, shifts, weight)
+    x = torch.randn(30, 384, generator=generator) * gains + shifts
+    assert torch.allclose((x / factors) @ (weight * factors).T, x @ weight.T, rtol=1e-3, atol=0.05)
+    sizes = (x / factors).abs().amax(0)
+    assert sizes.max() / sizes.min() < (x.abs().amax(0).max() / x.abs().amax(0).min()) ** 0.6
 
 
 @needs_vnni

@@ -8,16 +8,18 @@ Measured on two hours of audio: wav takes ffmpeg 1 s and mp3 11 s of one core, a
 began, and 55 MB in ffmpeg.
 """
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from whisper_service.audio.ffmpeg_log import FfmpegLog
 from whisper_service.audio.ffmpeg_process import FfmpegProcess, run_ffmpeg
 from whisper_service.audio.pcm import PcmReader
+from whisper_service.audio.wav import PlainWav, is_cut_riff, open_plain_wav
 from whisper_service.errors import (
     AudioTooLong,
     AudioTooShort,
@@ -48,16 +50,29 @@ class DecodeLimits:
     """How long ffmpeg may give nothing, and how long it may take to end."""
 
 
+class Source(Protocol):
+    """Where the s16le samples of an `AudioFile` come from."""
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds the container says it has; can be a guess, can be wrong."""
+
+    async def read(self, n_bytes: int) -> bytes:
+        """Return `n_bytes`, fewer only at the end."""
+
+    async def end(self, seconds: float) -> str | None:
+        """Say, after `seconds` of audio and no more, what the user should know of the end.
+
+        Raises what is wrong with a file that gave no audio.
+        """
+
+
 class AudioFile:
     """An upload that is being decoded; `open_audio` makes it."""
 
-    def __init__(
-        self, ffmpeg: FfmpegProcess, limits: DecodeLimits, *, is_cut_off: bool = False
-    ) -> None:
-        self._ffmpeg = ffmpeg
+    def __init__(self, source: Source, limits: DecodeLimits) -> None:
+        self._source = source
         self._limits = limits
-        self._is_cut_off = is_cut_off
-        """Already known to end too early."""
         self._reader = PcmReader(_OUTPUT)
         self._block: Audio | None = None
         self._n_samples = 0
@@ -68,7 +83,7 @@ class AudioFile:
     @property
     def duration_hint(self) -> float | None:
         """Seconds the container says it has; can be a guess, can be wrong."""
-        return self._ffmpeg.log.duration
+        return self._source.duration
 
     @property
     def duration(self) -> float:
@@ -77,7 +92,6 @@ class AudioFile:
 
     async def open(self) -> None:
         """Read up to the first block, so that a file without audio is known before any answer."""
-        await self._ffmpeg.wait_for_header()
         await self._read_block()
 
     async def blocks(self) -> AsyncIterator[Audio]:
@@ -93,7 +107,7 @@ class AudioFile:
                 await self._read_block()
 
     async def _read_block(self) -> None:
-        data = await self._ffmpeg.read(_BLOCK_BYTES)
+        data = await self._source.read(_BLOCK_BYTES)
         block = self._reader.read(data)
         self._block = block if len(block) else None
         self._n_samples += len(block)
@@ -101,19 +115,54 @@ class AudioFile:
             raise _too_long(self._limits.max_seconds)
         if len(data) < _BLOCK_BYTES:
             self._has_ended = True
-            self._judge(await self._ffmpeg.wait())
+            await self._end()
 
-    def _judge(self, status: int) -> None:
-        """Decide, at the end of the output, whether it is a result, and what to say about it."""
-        log = self._ffmpeg.log
-        if not self._n_samples and (status or log.is_damaged):
-            _log.info("ffmpeg gave no audio (status %d): %s", status, " | ".join(log.tail))
-            raise no_audio(log)
+    async def _end(self) -> None:
+        warning = await self._source.end(self.duration)
         if self.duration < self._limits.min_seconds or not self._n_samples:
             raise _too_short(self.duration, self._limits.min_seconds)
-        if status or log.is_damaged or self._is_cut_off or _lacks_audio(log, self.duration):
+        if warning is not None:
+            self.warnings.append(warning)
+
+
+class _Decoded:
+    """What ffmpeg makes of a file."""
+
+    def __init__(self, ffmpeg: FfmpegProcess, *, is_cut_off: bool) -> None:
+        self._ffmpeg = ffmpeg
+        self._is_cut_off = is_cut_off
+        """Already known to end too early."""
+
+    @property
+    def duration(self) -> float | None:
+        return self._ffmpeg.log.duration
+
+    async def read(self, n_bytes: int) -> bytes:
+        return await self._ffmpeg.read(n_bytes)
+
+    async def end(self, seconds: float) -> str | None:
+        status, log = await self._ffmpeg.wait(), self._ffmpeg.log
+        if not seconds and (status or log.is_damaged):
+            _log.info("ffmpeg gave no audio (status %d): %s", status, " | ".join(log.tail))
+            raise no_audio(log)
+        if seconds and (status or log.is_damaged or self._is_cut_off or _lacks_audio(log, seconds)):
             _log.info("ffmpeg read a part (status %d): %s", status, " | ".join(log.tail))
-            self.warnings.append(_damage(log, self.duration))
+            return _damage(log.duration if _lacks_audio(log, seconds) else None, seconds)
+        return None
+
+
+class _Plain:
+    """A file that needs no ffmpeg."""
+
+    def __init__(self, wav: PlainWav) -> None:
+        self._wav = wav
+        self.duration: float | None = wav.duration
+
+    async def read(self, n_bytes: int) -> bytes:
+        return await self._wav.read(n_bytes)
+
+    async def end(self, seconds: float) -> str | None:
+        return _damage(self._wav.duration, seconds) if seconds < self._wav.duration else None
 
 
 @asynccontextmanager
@@ -125,28 +174,22 @@ async def open_audio(file: BinaryIO, limits: DecodeLimits) -> AsyncIterator[Audi
     """
     fd = file.fileno()  # first: this is what moves a SpooledTemporaryFile to the disk
     file.flush()
-    file.seek(0)  # where /dev/fd shares the position (macOS)
+    file.seek(0)
     if os.fstat(fd).st_size == 0:
         raise EmptyAudio("The file is empty: 0 bytes; an audio or video file is expected.")
+    if (wav := await asyncio.to_thread(open_plain_wav, file)) is not None:
+        audio = AudioFile(_Plain(wav), limits)
+        await audio.open()
+        yield audio
+        return
+    file.seek(0)  # where /dev/fd shares the position (macOS)
     # Decoding runs at hundreds of times real time; CPU time beyond real time is a runaway.
     cpu_seconds = limits.max_seconds + limits.timeout
     async with run_ffmpeg(fd, max_wait=limits.timeout, cpu_seconds=cpu_seconds) as ffmpeg:
-        audio = AudioFile(ffmpeg, limits, is_cut_off=_is_cut_riff(fd))
+        await ffmpeg.wait_for_header()
+        audio = AudioFile(_Decoded(ffmpeg, is_cut_off=is_cut_riff(fd)), limits)
         await audio.open()
         yield audio
-
-
-def _is_cut_riff(fd: int) -> bool:
-    """Whether a wav (or avi) file is shorter than its header says: ffmpeg does not tell.
-
-    Programs that write to a pipe, where they cannot come back to the header, put 0 there or about
-    the largest number of 31 or 32 bits.
-    """
-    header = os.pread(fd, 8, 0)
-    size = int.from_bytes(header[4:], "little")
-    if header[:4] != b"RIFF" or size >= 0x7FFF_0000:
-        return False
-    return os.fstat(fd).st_size < size + 8 - 1  # one byte of padding may be missing
 
 
 def no_audio(log: FfmpegLog) -> ServiceError:
@@ -192,8 +235,6 @@ def _lacks_audio(log: FfmpegLog, seconds: float) -> bool:
     return seconds < log.duration - _MISSING_SECONDS
 
 
-def _damage(log: FfmpegLog, seconds: float) -> str:
-    promised = ""
-    if _lacks_audio(log, seconds):
-        promised = f" of the {log.duration:.1f} s that it says it has"
-    return f"The file is damaged or breaks off: {seconds:.1f} s{promised} could be decoded."
+def _damage(promised: float | None, seconds: float) -> str:
+    of = "" if promised is None else f" of the {promised:.1f} s that it says it has"
+    return f"The file is damaged or breaks off: {seconds:.1f} s{of} could be decoded."

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from whisper.model import ResidualAttentionBlock, Whisper
 
 from whisper_service.engine.precision import Precision, has_fast_bfloat16
-from whisper_service.engine.quantized import quantized
+from whisper_service.engine.quantized import balance, quantized
 from whisper_service.engine.vocabulary import Vocabulary
 
 Linear = Callable[[Tensor], Tensor]
@@ -124,7 +124,7 @@ def encoder_weights(model: Whisper, precision: Precision) -> EncoderWeights:
         conv2=(_as(encoder.conv2.weight, dtype), _as(encoder.conv2.bias, dtype)),
         positions=_as(encoder.positional_embedding, torch.float32),
         blocks=tuple(_block(block, precision, n_rows=_ROWS_HINT) for block in encoder.blocks),
-        norm=_norm(encoder.ln_post),
+        norm=_norm(encoder.ln_post, _balance_of_cross(model, precision)),
         n_heads=model.dims.n_audio_head,
         has_rough_scores=precision.is_quantized,
     )
@@ -133,8 +133,6 @@ def encoder_weights(model: Whisper, precision: Precision) -> EncoderWeights:
 def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
     """Prepare the decoder of `model`."""
     decoder = model.decoder
-    crosses = [block.cross_attn for block in decoder.blocks]
-    key_values = [linear for cross in crosses for linear in (cross.key, cross.value)]
     embedding = _as(decoder.token_embedding.weight, precision.dtype)
     n_times = model.dims.n_audio_ctx + 1
     return DecoderWeights(
@@ -142,7 +140,9 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
         positions=_as(decoder.positional_embedding, torch.float32),
         blocks=tuple(_block(block, precision) for block in decoder.blocks),
         norm=_norm(decoder.ln),
-        cross_key_value=_fused(key_values, precision, n_rows=_ROWS_HINT),
+        cross_key_value=_fused(
+            _cross_key_values(model), precision, _ROWS_HINT, _balance_of_cross(model, precision)
+        ),
         vocabulary=Vocabulary(
             project=_linear(decoder.token_embedding.weight, None, precision),
             dtype=torch.float32 if precision.is_quantized else precision.dtype,
@@ -154,30 +154,64 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
     )
 
 
+def _cross_key_values(model: Whisper) -> list[nn.Linear]:
+    crosses = [block.cross_attn for block in model.decoder.blocks]
+    return [linear for cross in crosses for linear in (cross.key, cross.value)]
+
+
+def _balance_of_cross(model: Whisper, precision: Precision) -> Tensor | None:
+    """What the encoder's last norm is divided by, for the decoder's first product with it."""
+    return _balance(model.encoder.ln_post, _cross_key_values(model), precision, _ROWS_HINT)
+
+
 def _block(block: ResidualAttentionBlock, precision: Precision, n_rows: int = 1) -> Block:
     attn, mlp = block.attn, block.mlp
+    norm, qkv = _after_norm(block.attn_ln, [attn.query, attn.key, attn.value], precision, n_rows)
+    mlp_norm, mlp_in = _after_norm(block.mlp_ln, [mlp[0]], precision, n_rows)
     return Block(
-        norm=_norm(block.attn_ln),
-        qkv=_fused([attn.query, attn.key, attn.value], precision, n_rows),
+        norm=norm,
+        qkv=qkv,
         out=_fused([attn.out], precision, n_rows),
         cross=_cross(block, precision) if block.cross_attn else None,
-        mlp_norm=_norm(block.mlp_ln),
-        mlp_in=_fused([mlp[0]], precision, n_rows),
+        mlp_norm=mlp_norm,
+        mlp_in=mlp_in,
         mlp_out=_fused([mlp[2]], precision, n_rows),
     )
 
 
 def _cross(block: ResidualAttentionBlock, precision: Precision) -> Cross:
     attn = block.cross_attn
-    return Cross(
-        norm=_norm(block.cross_attn_ln),
-        query=_fused([attn.query], precision),
-        out=_fused([attn.out], precision),
-    )
+    norm, query = _after_norm(block.cross_attn_ln, [attn.query], precision, n_rows=1)
+    return Cross(norm=norm, query=query, out=_fused([attn.out], precision))
 
 
-def _fused(linears: Sequence[nn.Linear], precision: Precision, n_rows: int = 1) -> Linear:
-    """Several projections of one input as one; a missing bias (Whisper's keys) is zero."""
+def _after_norm(
+    norm: nn.LayerNorm, linears: Sequence[nn.Linear], precision: Precision, n_rows: int
+) -> tuple[Norm, Linear]:
+    """A layer norm and the projections of what it gives."""
+    factors = _balance(norm, linears, precision, n_rows)
+    return _norm(norm, factors), _fused(linears, precision, n_rows, factors)
+
+
+def _balance(
+    norm: nn.LayerNorm, linears: Sequence[nn.Linear], precision: Precision, n_rows: int
+) -> Tensor | None:
+    weight = torch.cat([linear.weight.detach() for linear in linears])
+    if not _is_rounded(weight, precision, n_rows):
+        return None
+    return balance(norm.weight.detach(), norm.bias.detach(), weight)
+
+
+def _fused(
+    linears: Sequence[nn.Linear],
+    precision: Precision,
+    n_rows: int = 1,
+    factors: Tensor | None = None,
+) -> Linear:
+    """Several projections of one input as one; a missing bias (Whisper's keys) is zero.
+
+    `factors` [n_in]: what the input has been divided by.
+    """
     weight = torch.cat([linear.weight.detach() for linear in linears])
     biases = [
         torch.zeros(linear.out_features, dtype=weight.dtype, device=weight.device)
@@ -185,12 +219,18 @@ def _fused(linears: Sequence[nn.Linear], precision: Precision, n_rows: int = 1) 
         else linear.bias.detach()
         for linear in linears
     ]
+    if factors is not None:
+        weight = weight.float() * factors
     return _linear(weight, torch.cat(biases), precision, n_rows)
 
 
+def _is_rounded(weight: Tensor, precision: Precision, n_rows: int) -> bool:
+    """`n_rows`: how many the matrix is mostly called with, one or many."""
+    return precision.is_quantized and (n_rows > 1 or weight.numel() >= _WORTH_ROUNDING)
+
+
 def _linear(weight: Tensor, bias: Tensor | None, precision: Precision, n_rows: int = 1) -> Linear:
-    """`n_rows`: how many it is mostly called with, one or many."""
-    if precision.is_quantized and (n_rows > 1 or weight.numel() >= _WORTH_ROUNDING):
+    if _is_rounded(weight, precision, n_rows):
         return quantized(weight.detach(), bias)
     dtype = precision.dtype
     matrix, bias = _as(weight, dtype), None if bias is None else _as(bias, dtype)
@@ -199,8 +239,9 @@ def _linear(weight: Tensor, bias: Tensor | None, precision: Precision, n_rows: i
     return Dense(matrix, bias)
 
 
-def _norm(norm: nn.LayerNorm) -> Norm:
-    return Norm(_as(norm.weight, torch.float32), _as(norm.bias, torch.float32))
+def _norm(norm: nn.LayerNorm, factors: Tensor | None = None) -> Norm:
+    weight, bias = _as(norm.weight, torch.float32), _as(norm.bias, torch.float32)
+    return Norm(weight, bias) if factors is None else Norm(weight / factors, bias / factors)
 
 
 def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
