@@ -120,6 +120,13 @@ def test_slots_are_rounded_up_by_a_third_at_the_most() -> None:
     assert sorted(set(sizes)) == [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256]
 
 
+def test_a_batch_holds_no_more_windows_than_it_was_made_for() -> None:
+    engine = graphed(Again(), n=1)
+    engine.decode([JOBS["greedy-en_eight"]] * 3)
+    assert engine.graphs
+    assert {shape.n_slots for shape in engine.graphs.shapes} == {1}
+
+
 def test_a_grid_has_a_place_for_each_query_of_each_slot() -> None:
     shape = Shape(n_slots=4, n_queries=5, n_positions=64, is_plain=False)
     assert (shape.n_rows, shape.n_best) == (20, 6)

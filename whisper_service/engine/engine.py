@@ -117,10 +117,18 @@ class Engine:
         tickets = [Ticket(job) for job in jobs]
         waiting = deque(ticket for ticket in tickets if not self.refuse(ticket))
         while any(ticket.outcome is None for ticket in tickets):
-            while waiting and self.has_room(waiting[0]):
-                self.admit([waiting.popleft()])
+            while joining := self._joining(waiting):
+                self.admit(joining)
             self.step()
         return [ticket.outcome for ticket in tickets if ticket.outcome is not None]
+
+    def _joining(self, waiting: deque[Ticket]) -> list[Ticket]:
+        """Take those that join the batch now off the queue."""
+        joining: list[Ticket] = []
+        most = min(self.encode_batch, self.max_batch_size - self.n_jobs)
+        while waiting and len(joining) < most and self.has_room(*joining, waiting[0]):
+            joining.append(waiting.popleft())
+        return joining
 
     # --- step by step
 
