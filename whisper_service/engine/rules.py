@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from whisper.tokenizer import Tokenizer
 
+from whisper_service.engine.send import send
+
 NEG_INF = float("-inf")
 
 
@@ -110,6 +112,9 @@ class Rules:
 
     def apply(self, logits: Tensor, bounds: Sequence[Bounds]) -> Tensor:
         """Mask logits float32 [R, V] in place and return them."""
+        if logits.device.type != "cpu":
+            self.mask(logits, send([bound.numbers for bound in bounds], logits.device))
+            return logits
         logits.index_fill_(1, self._suppressed, NEG_INF)
         for row, bound in enumerate(bounds):  # few rows at a time are bound like this
             if bound.is_first:
