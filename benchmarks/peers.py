@@ -7,6 +7,7 @@ number of tokens, spectrograms included, audio in memory.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import whisper
@@ -31,11 +32,19 @@ _PROMPT = 4
 """<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"""
 
 
-def ours(checkpoint: Path, dtype: Dtype, batch: int, beam: int | None = None) -> Decode:
+def ours(
+    checkpoint: Path,
+    dtype: Dtype,
+    batch: int,
+    beam: int | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> Decode:
     """Our engine; a batch of one is one window after the other, with its full latency."""
     engine = load_engine(
-        checkpoint.stem, checkpoint.parent, device="cpu", dtype=dtype, max_batch_size=batch
+        checkpoint.stem, checkpoint.parent, device=device, dtype=dtype, max_batch_size=batch
     )
+    if engine.max_batch_size < batch:
+        raise RuntimeError(f"the memory holds {engine.max_batch_size} windows, not {batch}")
     engine.rules.forbid([EOT])
     engine.warm_up()
     counts: list[int] = []
@@ -86,13 +95,15 @@ def openai_whisper(checkpoint: Path) -> Decode:
     return decode
 
 
-def faster_whisper(folder: Path, compute_type: str, n_threads: int, batch: int) -> Decode:
+def faster_whisper(
+    folder: Path, compute_type: str, n_threads: int, batch: int, device: str = "cpu"
+) -> Decode:
     """faster-whisper; batch 1 is its plain pipeline. Batches take one length for all windows: the
     mean, which spares it what unequal lengths would cost."""
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
     model = WhisperModel(
-        str(folder), device="cpu", compute_type=compute_type, cpu_threads=n_threads
+        str(folder), device=device, compute_type=compute_type, cpu_threads=n_threads
     )
     pipeline = BatchedInferencePipeline(model)
     same = {

@@ -5,7 +5,9 @@
 Jobs of every kind (lengths, languages, tasks, beams, sampling, words, prompts, live and file, some
 cancelled, some spoiled) go through the scheduler from several threads at once. Every answer must be
 a hypothesis or the error that was asked for; the process's memory in the last third must not be
-above the first third's by more than 2 %.
+above the middle third's by more than 2 %. The first third does not judge: the allocator's blocks
+grow until each kind of job has met each other (measured: by a tenth in four minutes, then no more),
+and what leaks goes on leaking.
 """
 
 import argparse
@@ -56,19 +58,22 @@ def main() -> None:
     engine.warm_up()
     counts, memory = _soak(engine, options)
     third = max(1, len(memory) // 3)
-    first, last = statistics.median(memory[:third]), statistics.median(memory[-third:])
+    parts = (memory[:third], memory[third:-third] or memory[:third], memory[-third:])
+    first, middle, last = map(statistics.median, parts)
     found = {
         "model": options.model,
         "dtype": options.dtype,
         "minutes": options.minutes,
         "jobs": dict(counts),
         "first_third_mib": first,
+        "middle_third_mib": middle,
         "last_third_mib": last,
         "highest_mib": max(memory),
+        "memory_mib": [round(mib) for mib in memory],
     }
     print(json.dumps(found, indent=1))
-    if last > LIMIT * first:
-        raise SystemExit(f"memory grew from {first:.0f} to {last:.0f} MiB")
+    if last > LIMIT * middle:
+        raise SystemExit(f"memory grew from {middle:.0f} to {last:.0f} MiB")
 
 
 def _soak(engine: Engine, options: argparse.Namespace) -> tuple[Counter[str], list[float]]:

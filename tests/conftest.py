@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.service import running_service
+from whisper_service.engine import catalog
 
 __all__ = ["running_service"]
 
@@ -14,6 +15,15 @@ __all__ = ["running_service"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests last: playwright's event loop, once begun, lets no other begin."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+@pytest.fixture(scope="session")
+def demo_path() -> Path:
+    """The bundled model's file."""
+    path = catalog.ASSETS_DIR / "demo.pt"
+    if not path.is_file():
+        pytest.skip(f"the bundled model is not at {path}")
+    return path
 
 
 @pytest.fixture

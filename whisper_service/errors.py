@@ -35,6 +35,9 @@ are the same facts for programs; both reach the client, so neither may hold inte
 
 from typing import Any, ClassVar
 
+RETRY_AFTER = 1.0
+"""Seconds a caller refused for want of a free decoder is told to wait: about one window."""
+
 
 class ServiceError(Exception):
     """Base of the tree. Survives pickling, so that it can cross from a replica to another."""

@@ -127,7 +127,12 @@ class Settings(BaseSettings):
     asr_max_requests: int = Field(
         32, ge=1, description="Windows one WhisperASR replica takes at once; the rest wait."
     )
-    max_batch_size: int = Field(8, ge=1, description="Windows decoded together at the most.")
+    max_batch_size: int = Field(
+        8,
+        ge=1,
+        description="Windows decoded together at the most; fewer where a GPU's free memory holds"
+        " fewer.",
+    )
     batch_wait: float = Field(
         0.01, ge=0, le=1, description="How long a batch waits for company before it starts."
     )

@@ -71,6 +71,9 @@ class DecodeOptions:
     compression_ratio_threshold: float | None = 2.4
     logprob_threshold: float | None = -1.0
     no_speech_threshold: float | None = 0.6
+    hallucination_silence_threshold: float | None = None
+    """Of files with word times: improbable text between silences longer than this, in seconds, is
+    left out, and what is around it heard again."""
     max_tokens: int | None = None
 
 

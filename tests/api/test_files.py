@@ -58,11 +58,13 @@ def test_the_form_reaches_the_decoder(transcribe, decoder):
         prompt="Zahlen",
         temperature="0.4",
         word_timestamps="true",
+        hallucination_silence_threshold="2",
     )
     options = decoder.jobs[0].options
     assert decoder.models_asked == ["small"]
     assert (options.language, options.task, options.prompt) == ("de", "translate", "Zahlen")
     assert (options.temperatures, options.timestamps) == ((0.4,), "word")
+    assert options.hallucination_silence_threshold == 2.0
 
 
 def test_empty_fields_mean_their_defaults(transcribe, decoder):
@@ -212,6 +214,7 @@ def test_an_unknown_field_is_refused_by_name(transcribe):
     "fields",
     [
         {"beam_size": "5", "temperature": "0.5"},
+        {"hallucination_silence_threshold": "2"},
         {"stream": "true", "response_format": "srt"},
     ],
 )

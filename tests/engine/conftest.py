@@ -7,16 +7,7 @@ import torch
 import whisper
 from whisper.model import Whisper
 
-from whisper_service.engine import catalog
 from whisper_service.engine.engine import Engine, load_engine
-
-
-@pytest.fixture(scope="session")
-def demo_path() -> Path:
-    path = catalog.ASSETS_DIR / "demo.pt"
-    if not path.is_file():
-        pytest.skip(f"the bundled model is not at {path}")
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -199,3 +199,16 @@ def test_words_stay_within_their_segment() -> None:
     segments, _ = transcribe(FilePlan(ENGLISH, max_in_flight=1), synthesise(MINUTES), overlapping)
     for segment in segments:
         assert all(segment.start <= w.start <= w.end <= segment.end for w in segment.words)
+
+
+def test_text_made_up_between_silences_is_left_out_where_that_is_asked_for() -> None:
+    def inventive(job: DecodeJob) -> Hypothesis:
+        said = Segment(0, 1.0, 2.0, " one", (Word(" one", 1.0, 2.0, 0.9),))
+        made_up = Segment(1, 8.0, 8.1, " bye", (Word(" bye", 8.0, 8.1, 0.05),))
+        is_whole = len(job.audio) > 9 * SAMPLE_RATE
+        return Hypothesis("en", 1.0, (said, made_up) if is_whole else ())
+
+    audio = np.full(14 * SAMPLE_RATE, 0.1, np.float32)
+    options = replace(ENGLISH, timestamps="word", hallucination_silence_threshold=2.0)
+    segments, jobs = transcribe(FilePlan(options, max_in_flight=1), audio, inventive)
+    assert (text_of(segments), len(jobs[1].audio)) == (["one"], 6 * SAMPLE_RATE)

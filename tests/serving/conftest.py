@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from whisper_service.engine import catalog
 from whisper_service.settings import Settings
 
 APP, LATE_APP = f"words-{os.getpid()}", f"late-{os.getpid()}"
@@ -25,14 +24,6 @@ class Cluster:
     url: str
     settings: Settings
     late_settings: Settings
-
-
-@pytest.fixture(scope="session")
-def demo_path() -> Path:
-    path = catalog.ASSETS_DIR / "demo.pt"
-    if not path.is_file():
-        pytest.skip(f"the bundled model is not at {path}")
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from whisper_service.languages import LANGUAGES, language_code
-from whisper_service.types import DecodeOptions, Task
+from whisper_service.types import WINDOW_SECONDS, DecodeOptions, Task
 
 MAX_PROMPT = 4096
 """Characters. Whisper reads the last 224 tokens of a prompt; even in scripts that take several
@@ -143,6 +143,15 @@ class TranscribeForm(DetectForm):
         description="Time every word; `verbose_json` and streamed segments then carry `words`.",
         examples=[True],
     )
+    hallucination_silence_threshold: float | None = Field(
+        None,
+        description="With `word_timestamps`: leave out improbable text between silences longer"
+        " than this many seconds, and hear what is around it again. Left out, no text is.",
+        examples=[2.0],
+        gt=0,
+        le=WINDOW_SECONDS,
+        allow_inf_nan=False,
+    )
     response_format: ResponseFormat = Field(
         "json", description="Form of the transcript.", examples=["verbose_json"]
     )
@@ -160,6 +169,13 @@ class TranscribeForm(DetectForm):
                 "bad_pair",
                 "`beam_size` only has a meaning at temperature 0; leave one of the two out.",
                 {"param": "beam_size", "allowed": "temperature 0 or none"},
+            )
+        if self.hallucination_silence_threshold is not None and not self.word_timestamps:
+            raise PydanticCustomError(
+                "bad_pair",
+                "`hallucination_silence_threshold` judges words by their times; set"
+                " `word_timestamps`, too.",
+                {"param": "hallucination_silence_threshold", "allowed": "word_timestamps true"},
             )
         if self.stream and self.response_format not in ("json", "verbose_json"):
             raise PydanticCustomError(
@@ -179,6 +195,7 @@ class TranscribeForm(DetectForm):
             temperatures=default.temperatures if self.temperature is None else (self.temperature,),
             beam_size=self.beam_size,
             timestamps="word" if self.word_timestamps else "segment",
+            hallucination_silence_threshold=self.hallucination_silence_threshold,
         )
 
 

@@ -26,6 +26,9 @@ class Rows:
     """The most rows that listen to one slot."""
     queries: Tensor
     """The row's number among the rows of its slot."""
+    past_mask: Tensor | None = None
+    """[R, 1, 1, n_positions], added to the scores of the past: minus infinity after the row's
+    position. Made once for all layers where a launch costs more than the numbers."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -39,14 +42,46 @@ def attend_past(cache: Cache, layer: int, qkv: Tensor, rows: Rows) -> Tensor:
     values[rows.lines, rows.positions] = value
     span = torch.arange(rows.n_positions, device=qkv.device)
     sources = cache.table[rows.lines, : rows.n_positions].long()
-    is_past = span <= rows.positions[:, None]
     attended = F.scaled_dot_product_attention(
         query[:, :, None],
         keys[sources, span].transpose(1, 2),
         values[sources, span].transpose(1, 2),
-        attn_mask=is_past[:, None, None],
+        attn_mask=past_mask(rows, qkv.dtype) if rows.past_mask is None else rows.past_mask,
     )
     return attended.reshape(len(rows), -1)
+
+
+def past_mask(rows: Rows, dtype: torch.dtype) -> Tensor:
+    """What `Rows.past_mask` holds."""
+    span = torch.arange(rows.n_positions, device=rows.positions.device)
+    mask = torch.zeros(len(rows), 1, 1, rows.n_positions, dtype=dtype, device=span.device)
+    return mask.masked_fill_((span > rows.positions[:, None])[:, None, None], -torch.inf)
+
+
+def attend_past_in_place(cache: Cache, layer: int, qkv: Tensor, rows: Rows) -> Tensor:
+    """As `attend_past`, where row r has line r and all its past in it: nothing is gathered."""
+    keys, values = cache.past[layer]
+    query, key, value = qkv.view(len(rows), 3, *keys.shape[-2:]).unbind(1)
+    keys[rows.lines, rows.positions] = key
+    values[rows.lines, rows.positions] = value
+    n_rows, n_positions = len(rows), rows.n_positions
+    attended = F.scaled_dot_product_attention(
+        query[:, :, None],
+        keys[:n_rows, :n_positions].transpose(1, 2),
+        values[:n_rows, :n_positions].transpose(1, 2),
+        attn_mask=past_mask(rows, qkv.dtype) if rows.past_mask is None else rows.past_mask,
+    )
+    return attended.reshape(n_rows, -1)
+
+
+def attend_audio_in_place(cache: Cache, layer: int, query: Tensor, rows: Rows) -> Tensor:
+    """As `attend_audio`, where `n_queries` rows in turn belong to each of the first slots: nothing
+    is moved, and slots after the last one are not looked at."""
+    n_slots = len(rows) // rows.n_queries
+    keys, values = cache.cross[layer, :, :n_slots]
+    by_slot = query.view(n_slots, rows.n_queries, keys.shape[1], -1).transpose(1, 2)
+    attended = F.scaled_dot_product_attention(by_slot, keys, values)
+    return attended.transpose(1, 2).reshape(len(rows), -1)
 
 
 def attend_audio(cache: Cache, layer: int, query: Tensor, rows: Rows) -> Tensor:

@@ -1,7 +1,7 @@
 """The jobs being decoded now. Rows join and leave between two steps; a step is a token for each.
 
 Owns the cache's slots and lines, and the order of work on the device. Refuses to know who waits for
-an answer and which job comes next (`Scheduler`).
+an answer and which job comes next (`Scheduler`), and how a step is computed (`Stepper`).
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from whisper_service.engine.attention import Rows
 from whisper_service.engine.cache import Cache
+from whisper_service.engine.candidates import choose
 from whisper_service.engine.fallback import Result
 from whisper_service.engine.rules import Rules
 from whisper_service.engine.run import Run, width
 from whisper_service.engine.sampling import Candidate
-from whisper_service.engine.step import Decoder
+from whisper_service.engine.send import send
 from whisper_service.engine.ticket import Ticket
-from whisper_service.engine.top import top
 
 
 class Listener(Protocol):
@@ -34,12 +33,29 @@ class Listener(Protocol):
         """Give the run's ticket its answer; the window is still in its slot."""
 
 
-class Batch:
-    """Slots and lines, and the runs that have them. One thread."""
+class Stepper(Protocol):
+    """What works on the device: `Eager` or `Graphs`."""
 
-    def __init__(self, decoder: Decoder, cache: Cache, rules: Rules, listener: Listener) -> None:
-        self._decoder = decoder
+    def prefill(self, run: Run) -> Tensor:
+        """Take a run's prompt; -> logits float32 [2, V] where the transcript starts, and after."""
+
+    def step(self, runs: Sequence[Run]) -> list[list[Candidate]]:
+        """Take the runs' last tokens; -> the candidates of each row, those of a run in a row."""
+
+
+class Batch:
+    """Slots and lines, and the runs that have them. One thread.
+
+    A slot's first row has the line of the same number; the lines after those are for whoever needs
+    several.
+    """
+
+    def __init__(
+        self, stepper: Stepper, cache: Cache, n_lines: int, rules: Rules, listener: Listener
+    ) -> None:
+        self._stepper = stepper
         self._cache = cache
+        self._n_lines = n_lines
         self._rules = rules
         self._listener = listener
         self._device = cache.table.device
@@ -48,9 +64,15 @@ class Batch:
 
     def reset(self) -> None:
         """Forget all runs."""
+        n_slots = self._cache.n_slots
         self._runs = []
-        self._free_slots = list(range(self._cache.n_slots))
-        self._free_lines = list(range(self._cache.n_lines))
+        self._free_slots = list(range(n_slots))
+        self._free_lines = list(range(n_slots, self._n_lines))
+
+    @property
+    def max_width(self) -> int:
+        """The most rows a job may have."""
+        return 1 + self._n_lines - self._cache.n_slots
 
     @property
     def n_jobs(self) -> int:
@@ -62,19 +84,22 @@ class Batch:
 
     def has_room(self, *tickets: Ticket) -> bool:
         """Whether the jobs could be admitted now."""
-        n_lines = sum(width(ticket.job.options) for ticket in tickets)
+        n_lines = sum(width(ticket.job.options) - 1 for ticket in tickets)
         return len(tickets) <= len(self._free_slots) and n_lines <= len(self._free_lines)
 
     def admit(self, tickets: Sequence[Ticket]) -> None:
         """Take jobs in, for which there must be room, up to their first tokens."""
-        slots, self._free_slots = _take(self._free_slots, len(tickets))
+        # The lowest first: work on a GPU goes over all slots up to the last one in use.
+        slots, self._free_slots = _take(sorted(self._free_slots), len(tickets))
         self._listener.listen(tickets, slots)
+        runs: list[Run] = []
         for ticket, slot in zip(tickets, slots, strict=True):
-            lines, self._free_lines = _take(self._free_lines, width(ticket.job.options))
-            run = self._listener.begin(ticket, slot, lines)
-            self._runs.append(run)
+            more, self._free_lines = _take(self._free_lines, width(ticket.job.options) - 1)
+            run = self._listener.begin(ticket, slot, [slot, *more])
             self._prefill(run)
-            self._start(run)
+            runs.append(run)
+        self._runs += runs
+        self._start(runs)
 
     def cancel(self, ticket: Ticket) -> None:
         """Drop a job; its slot and lines are free at once."""
@@ -86,57 +111,35 @@ class Batch:
     def step(self) -> None:
         """Decode one token for every row; jobs that are done have their answers then."""
         runs = list(self._runs)
-        if not runs:
-            return
-        logits = self._decoder.logits(self._decoder.step(self._cache, self._rows(runs)))
-        self._advance(runs, logits)
-
-    def _rows(self, runs: Sequence[Run]) -> Rows:
-        """The batch's rows, those of a job side by side."""
-        flat = [
-            (said.tokens[-1], run.position, line, run.slot, number)
-            for run in runs
-            for number, (said, line) in enumerate(zip(run.search.rows, run.lines, strict=False))
-        ]
-        by_fact = torch.tensor(list(zip(*flat, strict=True)), device=self._device)
-        tokens, positions, lines, slots, queries = by_fact
-        return Rows(
-            tokens=tokens,
-            positions=positions,
-            lines=lines,
-            slots=slots,
-            n_positions=1 + max(position for _, position, _, _, _ in flat),
-            n_queries=1 + max(number for _, _, _, _, number in flat),
-            queries=queries,
-        )
+        if runs:
+            self._advance(runs, self._stepper.step(runs))
 
     def _prefill(self, run: Run) -> None:
-        """Take the prompt into the run's first line; its other lines share it."""
-        tokens = torch.tensor(run.prompt.tokens, device=self._device)
-        states, _ = self._decoder.prefill(self._cache, tokens, run.prompt_line, run.slot)
-        at_start, at_end = self._decoder.logits(states[[run.prompt.sot_index, -1]])
-        run.no_speech_prob = float(at_start.softmax(-1)[run.tokenizer.no_speech])
-        run.first_logits = at_end
+        at_start, run.first_logits = self._stepper.prefill(run)
+        run.no_speech = at_start.softmax(-1)[run.tokenizer.no_speech]
 
-    def _start(self, run: Run) -> None:
-        """Begin the decode at the run's next temperature: its first tokens."""
-        assert run.first_logits is not None
-        run.begin(self._device)
-        self._cache.table[run.lines, : len(run.prompt.tokens)] = run.prompt_line
-        logits = run.first_logits.repeat(len(run.search.rows), 1)
-        if not run.has_more_temperatures:
-            run.first_logits = None
-        self._advance([run], logits)
-
-    def _advance(self, runs: Sequence[Run], logits: Tensor) -> None:
-        """Choose tokens from the logits [R, V] of the runs' rows; finish what is over."""
+    def _start(self, runs: Sequence[Run]) -> None:
+        """Begin the runs' decodes at their next temperatures: their first tokens."""
+        logits: list[Tensor] = []
+        for run in runs:
+            assert run.first_logits is not None
+            run.begin(self._device)
+            lines = send(run.lines, self._device)
+            self._cache.table[lines, : len(run.prompt.tokens)] = run.prompt_line
+            logits.append(run.first_logits.expand(len(run.search.rows), -1))
+            if not run.has_more_temperatures:
+                run.first_logits = None
         bounds = [bound for run in runs for bound in run.bounds(self._rules)]
-        picked = iter(_pick(self._rules.apply(logits, bounds), runs))
+        self._advance(runs, choose(self._rules.apply(torch.cat(logits), bounds), runs))
+
+    def _advance(self, runs: Sequence[Run], found: Sequence[Sequence[Candidate]]) -> None:
+        """Let each run choose from its rows' candidates; finish what is over."""
+        picked = iter(found)
         takeovers: list[tuple[int, int]] = []
         for run in runs:
             takeovers += run.advance([next(picked) for _ in run.search.rows])
         if takeovers:
-            lines, sources = torch.tensor(takeovers, device=self._device).unbind(1)
+            lines, sources = send(takeovers, self._device).unbind(1)
             self._cache.table[lines] = self._cache.table[sources]
         for run in runs:
             if not run.search.rows:
@@ -148,35 +151,13 @@ class Batch:
             self._listener.finish(run, result)
             self._leave(run)
         else:
-            self._start(run)
+            self._start([run])
 
     def _leave(self, run: Run) -> None:
         self._runs.remove(run)
         self._free_slots.append(run.slot)
-        self._free_lines += run.lines
+        self._free_lines += [line for line in run.lines if line != run.slot]
 
 
 def _take(free: list[int], n: int) -> tuple[list[int], list[int]]:
     return free[:n], free[n:]
-
-
-def _pick(logits: Tensor, runs: Sequence[Run]) -> list[list[Candidate]]:
-    """Choose each row's candidates from masked logits float32 [R, V]; the one read of a step."""
-    logprobs = logits.log_softmax(-1)  # in one pass; logsumexp takes three
-    values, tokens = top(logprobs, max(run.search.n_candidates for run in runs))
-    start = 0
-    for run in runs:
-        rows = slice(start, start + len(run.search.rows))
-        start = rows.stop
-        if run.search.temperature > 0:
-            chances = (logits[rows] / run.search.temperature).softmax(-1)
-            drawn = torch.multinomial(chances, 1, replacement=True, generator=run.generator)
-            tokens[rows, :1] = drawn
-            values[rows, :1] = logprobs[rows].gather(1, drawn)
-    # A token fits a float32 exactly, so that tokens and log-probabilities are one copy.
-    read = torch.stack([tokens.float(), values], dim=-1).tolist()
-    wanted = [run.search.n_candidates for run in runs for _ in run.search.rows]
-    return [
-        [Candidate(int(token), logprob) for token, logprob in row[:n_wanted]]
-        for row, n_wanted in zip(read, wanted, strict=True)
-    ]

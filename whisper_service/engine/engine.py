@@ -4,9 +4,11 @@ Owns what a job means to the model: its language, its prompt, its words. Not thr
 thread decodes (scheduler.py). Refuses to know who asked, and what a job's audio is a part of.
 """
 
+import logging
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,12 @@ from torch import Tensor
 from whisper.model import Whisper
 from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
-from whisper_service.engine import answer, cache, features, kernels, words
+from whisper_service.engine import answer, cache, features, footprint, kernels, words
 from whisper_service.engine.batch import Batch
+from whisper_service.engine.eager import Eager
 from whisper_service.engine.encoder import encode
 from whisper_service.engine.fallback import Result, is_silence
+from whisper_service.engine.graphs import CudaRecorder, Graphs, Recorder
 from whisper_service.engine.model import (
     Device,
     ensure_weights,
@@ -30,7 +34,8 @@ from whisper_service.engine.prompt import make_prompt
 from whisper_service.engine.refusal import bad_audio, bad_options
 from whisper_service.engine.rules import Rules
 from whisper_service.engine.run import Run
-from whisper_service.engine.step import Attention, Decoder
+from whisper_service.engine.send import send
+from whisper_service.engine.step import Decoder
 from whisper_service.engine.ticket import Ticket
 from whisper_service.engine.weights import decoder_weights, encoder_weights
 from whisper_service.errors import ModelUnavailable, ServiceError
@@ -46,14 +51,12 @@ from whisper_service.types import (
     Task,
 )
 
+logger = logging.getLogger(__name__)
+
 _TONE: Audio = 0.1 * np.sin(
     np.arange(SAMPLE_RATE, dtype=np.float32) * np.float32(2 * np.pi * 440 / SAMPLE_RATE)
 )
 """A second of sound to warm up with."""
-_LINES_PER_SLOT = 5
-"""openai-whisper's command line decodes with five beams or five samples: all windows may."""
-_SLOTS_FOR_LIVE = 4
-"""One slot more for every so many, which only live jobs may take (`Scheduler`)."""
 
 
 class Engine:
@@ -66,9 +69,9 @@ class Engine:
         precision: Precision = EXACT,
         *,
         max_batch_size: int = 8,
+        recorder: Recorder | None = None,
     ) -> None:
         self.name = name
-        self.max_batch_size = max_batch_size
         self.dims = model.dims
         self.is_multilingual: bool = bool(model.is_multilingual)
         self.n_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -80,13 +83,22 @@ class Engine:
         self._encoder = encoder_weights(model, precision)
         base = self._tokenizer("transcribe", "en")
         self.rules = Rules(base, self.dims.n_vocab, self.dims.n_audio_ctx, self._device)
-        n_slots = max_batch_size + -(-max_batch_size // _SLOTS_FOR_LIVE)
-        n_lines = n_slots * _LINES_PER_SLOT
-        self._cache = cache.allocate(self.dims, n_slots, n_lines, precision.dtype, self._device)
-        attention = kernels.attention_for(self._cache) or Attention()
-        self._decoder = Decoder(decoder_weights(model, precision), attention)
+        self._decoder = decoder = Decoder(decoder_weights(model, precision))
+        if self._device.type == "cuda":
+            max_batch_size = self._fitting(precision, max_batch_size)
+        self.max_batch_size = max_batch_size
+        n_slots = footprint.n_slots(max_batch_size)
+        n_lines = n_slots * footprint.LINES_PER_SLOT
+        # One line more, for the places of a graph that hold no row.
+        self._cache = cache.allocate(self.dims, n_slots, n_lines + 1, precision.dtype, self._device)
+        if attention := kernels.attention_for(self._cache):
+            self._decoder = decoder = replace(decoder, attention=attention)
+        eager = Eager(decoder, self._cache, self.rules)
+        self.graphs = recorder and Graphs(eager, decoder, self._cache, self.rules, recorder)
         # A proxy, since the two would else keep each other, and an unloaded model its memory.
-        self._batch = Batch(self._decoder, self._cache, self.rules, weakref.proxy(self))
+        self._batch = Batch(
+            self.graphs or eager, self._cache, n_lines, self.rules, weakref.proxy(self)
+        )
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -105,10 +117,18 @@ class Engine:
         tickets = [Ticket(job) for job in jobs]
         waiting = deque(ticket for ticket in tickets if not self.refuse(ticket))
         while any(ticket.outcome is None for ticket in tickets):
-            while waiting and self.has_room(waiting[0]):
-                self.admit([waiting.popleft()])
+            while joining := self._joining(waiting):
+                self.admit(joining)
             self.step()
         return [ticket.outcome for ticket in tickets if ticket.outcome is not None]
+
+    def _joining(self, waiting: deque[Ticket]) -> list[Ticket]:
+        """Take those that join the batch now off the queue."""
+        joining: list[Ticket] = []
+        most = min(self.encode_batch, self.max_batch_size - self.n_jobs)
+        while waiting and len(joining) < most and self.has_room(*joining, waiting[0]):
+            joining.append(waiting.popleft())
+        return joining
 
     # --- step by step
 
@@ -125,14 +145,14 @@ class Engine:
     def refuse(self, ticket: Ticket) -> bool:
         """Answer a job that cannot be decoded with its error."""
         job = ticket.job
-        widest = self._cache.n_lines
+        widest = self._batch.max_width
         ticket.outcome = bad_audio(job.audio) or bad_options(job, self, max_width=widest)
         return ticket.outcome is not None
 
     @property
     def encode_batch(self) -> int:
         """Windows the encoder takes at once. One fills a CPU's cores; a GPU wants several."""
-        return 1 if self._device.type == "cpu" else self.max_batch_size
+        return 1 if self._device.type == "cpu" else min(self.max_batch_size, footprint.MAX_ENCODED)
 
     def has_room(self, *tickets: Ticket) -> bool:
         """Whether `admit` may be called with these tickets now."""
@@ -234,10 +254,11 @@ class Engine:
             known = language or "en"
             return LanguageDetection(known, 1.0, {known: 1.0})
         tokenizer = self._tokenizer("transcribe", "en")
-        sot = torch.tensor([tokenizer.sot], device=self._device)
+        sot = send([tokenizer.sot], self._device)
         states, _ = self._decoder.prefill(where, sot, line, slot)
         logits = self._decoder.logits(states)[0]
-        chances = logits[list(tokenizer.all_language_tokens)].softmax(-1).tolist()
+        codes = send(list(tokenizer.all_language_tokens), self._device)
+        chances = logits[codes].softmax(-1).tolist()
         probabilities = dict(zip(tokenizer.all_language_codes, chances, strict=True))
         best = max(probabilities, key=probabilities.__getitem__)
         return LanguageDetection(best, probabilities[best], probabilities)
@@ -272,6 +293,25 @@ class Engine:
             len(audio) / SAMPLE_RATE,
         )
 
+    def _fitting(self, precision: Precision, max_batch_size: int) -> int:
+        """How many windows the GPU has memory for. Raises `ModelUnavailable` if for none."""
+        free, _ = torch.cuda.mem_get_info(self._device)
+        free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        fitting = footprint.windows_that_fit(self.dims, precision.dtype, max_batch_size, free)
+        if not fitting:
+            raise ModelUnavailable(
+                f"Model {self.name!r} is loaded, but the GPU has no memory left for one window"
+                f" ({footprint.n_bytes(self.dims, precision.dtype, 1) / 2**20:.0f} MiB;"
+                f" {free / 2**20:.0f} MiB are free).",
+                model=self.name,
+            )
+        if fitting < max_batch_size:
+            logger.warning(
+                "model %s: the GPU's free memory holds %d windows, not %d",
+                *(self.name, fitting, max_batch_size),
+            )
+        return fitting
+
     def _tokenizer(self, task: Task, language: str) -> Tokenizer:
         return get_tokenizer(
             self.is_multilingual, num_languages=self._n_languages, language=language, task=task
@@ -303,4 +343,5 @@ def load_engine(
     # What is rounded to 8 bits is rounded once.
     stored = torch.float32 if precision.is_quantized else precision.dtype
     model = load_model(name, path, where, stored)
-    return Engine(name, model, precision, max_batch_size=max_batch_size)
+    recorder = CudaRecorder(where) if where.type == "cuda" else None
+    return Engine(name, model, precision, max_batch_size=max_batch_size, recorder=recorder)

@@ -40,7 +40,8 @@ class Run:
     detection: LanguageDetection
     prompt: Prompt
     n_text_ctx: int
-    no_speech_prob: float = 0.0
+    no_speech: Tensor | None = None
+    """float32 []: the probability that nobody speaks, on the device until it is asked for."""
     first_logits: Tensor | None = None
     """float32 [V], unmasked: what every temperature begins with."""
     prompt_line: int = field(init=False)
@@ -106,7 +107,7 @@ class Run:
         return Result(
             tokens=best.tokens,
             avg_logprob=best.sum_logprob / (len(best.tokens) + 1),
-            no_speech_prob=self.no_speech_prob,
+            no_speech_prob=0.0 if self.no_speech is None else float(self.no_speech),
             compression_ratio=compression_ratio(text),
             temperature=self.search.temperature,
         )

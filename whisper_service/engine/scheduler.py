@@ -18,15 +18,19 @@ from typing import Any, Protocol, TypeVar
 
 from whisper_service.engine.meter import Meter, NoMeter
 from whisper_service.engine.ticket import Ticket
-from whisper_service.errors import InternalError, Overloaded, Restarting, ServiceError
+from whisper_service.errors import (
+    RETRY_AFTER,
+    InternalError,
+    Overloaded,
+    Restarting,
+    ServiceError,
+)
 from whisper_service.types import SAMPLE_RATE, DecodeJob, Hypothesis
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _URGENCY = {"final": 0, "live": 1, "file": 2}
-_RETRY_AFTER = 1.0
-"""Seconds a refused caller is told to wait: about one window."""
 
 
 class StepDecoder(Protocol):
@@ -172,7 +176,7 @@ class Scheduler:
                 raise Overloaded(
                     f"{len(self._waiting)} windows already wait for this model server, the most"
                     " it takes; try again.",
-                    retry_after=_RETRY_AFTER,
+                    retry_after=RETRY_AFTER,
                 )
             self._n_submitted += 1
             entry = _Entry(engine, ticket, call, self._n_submitted)
@@ -367,7 +371,7 @@ def _is_wanted(entry: _Entry) -> bool:
     if not entry.is_late:
         return True
     message = "The window could not be begun before its deadline: too much other work was waiting."
-    _settle(entry, Overloaded(message, retry_after=_RETRY_AFTER))
+    _settle(entry, Overloaded(message, retry_after=RETRY_AFTER))
     return False
 
 
@@ -383,4 +387,4 @@ def _settle(entry: _Entry, outcome: Hypothesis | ServiceError) -> None:
 
 
 def _closing() -> Restarting:
-    return Restarting("This model server is shutting down.", retry_after=_RETRY_AFTER)
+    return Restarting("This model server is shutting down.", retry_after=RETRY_AFTER)

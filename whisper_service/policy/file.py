@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from whisper_service.policy import energy
+from whisper_service.policy.invention import Kept, without_inventions
 from whisper_service.policy.windows import Window, WindowCutter
 from whisper_service.types import (
     SAMPLE_RATE,
@@ -161,6 +162,10 @@ class FilePlan:
         segments = [_shift(segment, offset, end) for segment in hypothesis.segments]
         if not segments or progress.n_tries >= _MAX_TRIES:
             return segments, None
+        kept = self._without_inventions(progress, segments)
+        if kept.resume_at is not None:
+            at = round(kept.resume_at * SAMPLE_RATE)
+            return list(kept.segments), at if at < progress.window.end else None
         was_cut_off = self._was_cut_off(hypothesis.segments)
         if was_cut_off:
             before, broken = hypothesis.segments[-2:]
@@ -171,6 +176,18 @@ class FilePlan:
         if is_complete or heard < _UNCOVERED:
             return segments, None
         return segments[:-1] if was_cut_off else segments, progress.start + heard
+
+    def _without_inventions(self, progress: _Progress, segments: list[Segment]) -> Kept:
+        """Where windows are decoded side by side, speech before a window is not known yet: one
+        begins with silence only as far as it holds some itself."""
+        threshold = self._options.hallucination_silence_threshold
+        start, end = progress.start / SAMPLE_RATE, progress.window.end / SAMPLE_RATE
+        if threshold is None:
+            return Kept(tuple(segments), None)
+        last = progress.segments[-1].end if progress.segments else start
+        return without_inventions(
+            segments, threshold, start=start, end=end, last_speech=last, content_end=end
+        )
 
     def _was_cut_off(self, segments: Sequence[Segment]) -> bool:
         """Tell a decode that ended at the token limit; two timestamps a segment count, too."""

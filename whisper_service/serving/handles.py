@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 from whisper_service.api.trace import current_session
 from whisper_service.engine import catalog
 from whisper_service.errors import (
+    RETRY_AFTER,
     InternalError,
     Overloaded,
     Restarting,
@@ -38,8 +39,6 @@ from whisper_service.types import (
 
 logger = logging.getLogger(__name__)
 
-_RETRY_AFTER = 1.0
-"""Seconds a refused client is told to wait: about one batch."""
 _CHECK_TIMEOUT = 5.0
 """Seconds a readiness answer may take; probes commonly wait 1 to 10."""
 _PROVEN_FOR = 10.0
@@ -102,7 +101,7 @@ class RemoteDecoder:
             raise Unavailable(
                 f"The model server has not answered within {_CHECK_TIMEOUT:g} s; it is starting,"
                 " loading a model, or has more to do than it can.",
-                retry_after=_RETRY_AFTER,
+                retry_after=RETRY_AFTER,
             ) from None
 
     async def stats(self) -> DecoderStats:
@@ -123,7 +122,7 @@ class RemoteDecoder:
         except BackPressureError:
             raise Overloaded(
                 "The model server has more work waiting than it takes; try again.",
-                retry_after=_RETRY_AFTER,
+                retry_after=RETRY_AFTER,
             ) from None
         except (RayError, RayServeException) as error:
             logger.exception("a call to WhisperASR.%s failed", method)
@@ -145,7 +144,7 @@ class RemoteDecoder:
             return answer
         raise Unavailable(
             f"The model server broke down {attempt + 1} times while it worked on this.",
-            retry_after=_RETRY_AFTER,
+            retry_after=RETRY_AFTER,
         )
 
 

@@ -1,0 +1,85 @@
+"""What a file's decode makes up between silences, told by its words' times and probabilities.
+
+`hallucination_silence_threshold` of `whisper.transcribe`, as a function of one window: which
+segments stay, and where to decode again. Times in seconds on the file's clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whisper_service.types import WINDOW_SECONDS, Segment, Word
+
+_PUNCTUATION = "\"'“¿([{-\"'.。,，!！?？:：”)]}、"
+_LOOKED_AT = 8
+"""Words of a segment that are scored."""
+_EDGE = 2.0
+"""This near to the window's border counts as beside silence: what is there was not heard."""
+_STEP = 1.0
+"""The least that a decode goes on by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A window's segments without those made up."""
+
+    segments: tuple[Segment, ...]
+    resume_at: float | None
+    """From where the window is to be decoded again; None where nothing was left out."""
+
+
+def without_inventions(
+    segments: Sequence[Segment],
+    threshold: float,
+    *,
+    start: float,
+    end: float,
+    last_speech: float,
+    content_end: float,
+) -> Kept:
+    """Leave out improbable segments among silences longer than `threshold`.
+
+    The window is `start` to `end`, before it speech ended at `last_speech`, and after
+    `content_end` there is nothing to decode any more.
+    """
+    segments = tuple(segments)
+    spoken = [index for index, segment in enumerate(segments) if segment.words]
+    if not spoken:
+        return Kept(segments, None)
+    first = segments[spoken[0]]
+    if is_improbable(first) and first.start - start > threshold:
+        return Kept((), first.start)  # heard again without the silence before it
+    border = start + WINDOW_SECONDS
+    for index, following in zip(spoken, [*spoken[1:], None], strict=True):
+        segment = segments[index]
+        if is_improbable(segment):
+            after = None if following is None else segments[following]
+            next_start = end if after is None else after.words[0].start
+            has_silence_before = (
+                segment.start - last_speech > threshold
+                or segment.start < threshold
+                or segment.start - start < _EDGE
+            )
+            has_silence_after = (
+                next_start - segment.end > threshold
+                or (after is not None and is_improbable(after))
+                or border - segment.end < _EDGE
+            )
+            if has_silence_before and has_silence_after:
+                resume_at = max(start + _STEP, segment.start)
+                is_last = content_end - segment.end < threshold
+                return Kept(segments[:index], content_end if is_last else resume_at)
+        last_speech = segment.end
+    return Kept(segments, None)
+
+
+def is_improbable(segment: Segment) -> bool:
+    """Whether its first words are improbable, or too short or long for words."""
+    words = [word for word in segment.words if word.text not in _PUNCTUATION][:_LOOKED_AT]
+    score = sum(_oddness(word) for word in words)
+    return bool(segment.words) and (score >= 3 or score + 0.01 >= len(words))
+
+
+def _oddness(word: Word) -> float:
+    duration = word.end - word.start
+    score = 1.0 if word.probability < 0.15 else 0.0
+    return score + max(0.0, 0.133 - duration) * 15 + max(0.0, duration - 2.0)
