@@ -3,6 +3,7 @@
 # make check  format, lint, types and the fast tests, a minute or two
 # make manifests         copy whisper-rayservice.yaml to where kustomize needs it
 # make verify-manifests  Dockerfile and manifests against the schemas and code that will judge them
+# make verify-image BASE=...  build the image with buildah, run it, transcribe with it
 # make lock   write locks/ anew from requirements.txt, asked of the package index
 # make audit  known weaknesses of what is locked, asked of the internet
 # make clean  remove what these made
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format manifests verify-manifests lock audit clean
+.PHONY: help run test check format manifests verify-manifests verify-image lock audit clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -63,6 +64,9 @@ manifests:
 verify-manifests: $(VENV)/installed-dev
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -rs tests/deploy
+
+verify-image:
+	BASE="$(BASE)" TORCH="$(TORCH)" PIP_ARGS="$(PIP_ARGS)" deploy/verify_image.sh
 
 lock: $(BIN)/python
 	$(PIP) uv==0.13.9
