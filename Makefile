@@ -2,7 +2,7 @@
 # make test   every test
 # make check  format, lint, types and the fast tests, a minute or two
 # make manifests         copy whisper-rayservice.yaml to where kustomize needs it
-# make verify-manifests  Dockerfile and manifests against the schemas and code that will judge them
+# make verify-manifests  Dockerfile and manifests against what will judge them, a real Ray among it
 # make verify-image BASE=...  build the image with buildah, run it, transcribe with it
 # make lock   write locks/ anew from requirements.txt, asked of the package index
 # make audit  known weaknesses of what is locked, asked of the internet
