@@ -5,6 +5,7 @@ import pytest
 from tests.api.fakes import level, wav
 from whisper_service.api import limits
 from whisper_service.api.limits import Limit, UploadGuard
+from whisper_service.api.memory import WORTH_IT
 from whisper_service.errors import Overloaded, RateLimited
 
 
@@ -116,6 +117,15 @@ async def test_what_a_key_may_send_is_counted_while_it_comes(app):
     assert await post.run(b"12345", b"678", b"never read") == 429
     assert dict(post.sent[0]["headers"])[b"retry-after"] == b"3"
     assert post.n_read == 2
+
+
+@pytest.mark.parametrize(("size", "times"), [(WORTH_IT, 1), (WORTH_IT - 1, 0)])
+async def test_memory_of_a_big_body_is_given_back(size, times, monkeypatch):
+    given = []
+    monkeypatch.setattr(limits, "give_back", lambda: given.append(1))
+    assert await Post(max_bytes=WORTH_IT).run(bytes(size)) == 200
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert len(given) == times
 
 
 async def test_more_uploads_than_allowed_are_told_at_once():

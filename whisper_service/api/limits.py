@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whisper_service.api.errors import error_response
+from whisper_service.api.memory import WORTH_IT, give_back
 from whisper_service.errors import (
     InvalidRequest,
     Overloaded,
@@ -97,6 +98,9 @@ class UploadGuard:
                 await self._app(scope, body.receive, body.send)
         except ServiceError as error:
             body.failure = error
+        finally:
+            if body.n_bytes >= WORTH_IT:
+                asyncio.get_running_loop().run_in_executor(None, give_back)
         if body.failure is not None and not body.has_answered:
             # The rest of the body is not read, so the connection cannot be used again.
             response = error_response(body.failure, {"Connection": "close"})
@@ -114,7 +118,7 @@ class _Body:
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._min_rate = min_rate
-        self._n_bytes = 0
+        self.n_bytes = 0
         self._waited = 0.0
         self._is_complete = False
         self.deadline = asyncio.get_running_loop().time() + timeout
@@ -140,8 +144,8 @@ class _Body:
             return await self._receive()
         message = await self._next_part()
         n_bytes = len(message.get("body", b""))
-        self._n_bytes += n_bytes
-        if self._n_bytes > self._max_bytes:
+        self.n_bytes += n_bytes
+        if self.n_bytes > self._max_bytes:
             raise self._fail(self._too_large())
         try:
             self.spend(n_bytes)
@@ -155,7 +159,7 @@ class _Body:
         began = asyncio.get_running_loop().time()
         slow_at = self.deadline
         if self._min_rate:
-            slow_at = began + PATIENCE + self._n_bytes / self._min_rate - self._waited
+            slow_at = began + PATIENCE + self.n_bytes / self._min_rate - self._waited
         try:
             async with asyncio.timeout_at(min(slow_at, self.deadline)):
                 message = await self._receive()
