@@ -5,12 +5,13 @@
 Starts the service with the bundled model. First an hour of known words goes up as wav, again and
 again; its transcript is compared with what was said. Then bodies of many megabytes go up, of which
 only the first half minute is decoded (POST /detect-language). The memory of the ingress, which
-spools and reads them, is looked at all the while.
+spools and reads them, is looked at all the while: what is its own, not Ray's object store.
 """
 
 import argparse
 import json
 import os
+import re
 import tempfile
 import threading
 import time
@@ -109,8 +110,9 @@ def watched(service: Service) -> Iterator[dict[str, float]]:
 def _resident(service: Service) -> float:
     pid = service.replica_pid("WhisperService")
     assert pid is not None
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    # Without what is shared: pages of Ray's object store count wherever they are mapped.
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"^RssAnon:\s+(\d+) kB", status, re.M)[0]) / 1024
 
 
 def _write(path: Path, track: Track, n_bytes: int = 0) -> None:

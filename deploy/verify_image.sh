@@ -5,7 +5,8 @@
 #
 # Needs buildah and BASE at hand, curl, and room for the image; no daemon, and no user namespaces
 # where BUILDAH_ISOLATION=chroot. BUILDAH: the command with its own options. BUILD_ARGS: more for
-# `buildah build`, such as --volume for a folder of wheels. The container shares the host's network.
+# `buildah build`, such as --volume for a folder of wheels. SKIP_BUILD=1: IMAGE is there already. The
+# container shares the host's network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,11 +15,12 @@ IMAGE=${IMAGE:-localhost/whisper-streaming:verify}
 START_SECONDS=${START_SECONDS:-300}
 export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
 
-arguments=(--network host --tag "$IMAGE" --build-arg "BASE=${BASE:?the base image}")
+# HEALTHCHECK is of the docker format.
+arguments=(--format docker --network host --tag "$IMAGE" --build-arg "BASE=${BASE:?the base image}")
 [ -z "${TORCH:-}" ] || arguments+=(--build-arg "TORCH=$TORCH")
 [ -z "${PIP_ARGS:-}" ] || arguments+=(--build-arg "PIP_ARGS=$PIP_ARGS")
 # shellcheck disable=SC2086  # several words on purpose
-$BUILDAH build "${arguments[@]}" ${BUILD_ARGS:-} .
+[ -n "${SKIP_BUILD:-}" ] || $BUILDAH build "${arguments[@]}" ${BUILD_ARGS:-} .
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 log=$(mktemp)
