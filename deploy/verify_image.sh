@@ -30,7 +30,9 @@ settings=(WHISPER_DEFAULT_MODEL=demo WHISPER_REQUIRE_KEYS=off WHISPER_DASHBOARD=
 settings+=(WHISPER_HOST=127.0.0.1 "WHISPER_PORT=$port" RAY_raylet_start_wait_time_s=300)
 words=()
 for setting in "${settings[@]}"; do words+=(--env "$setting"); done
-read -ra command <<< "$($BUILDAH inspect --type image --format '{{join .OCIv1.Config.Cmd " "}}' "$IMAGE")"
+own=$($BUILDAH inspect --type image "$IMAGE" |
+  python3 -c 'import json, sys; print(*json.load(sys.stdin)["OCIv1"]["config"]["Cmd"])')
+read -ra command <<< "$own"
 setsid $BUILDAH run --network host "${words[@]}" "$container" -- "${command[@]}" > "$log" 2>&1 &
 running=$!
 stop() {
