@@ -65,7 +65,7 @@ def test_a_grown_copy_writes_the_same_words(demo: dict[str, Any]) -> None:
         model.transcribe(sample, temperature=0.0, fp16=False, language="en")["text"]
         for model in (built(demo), built(grow(demo, SIZES["tiny"])))
     ]
-    assert texts[0].split() == texts[1].split() == "four seven nine".split()
+    assert texts[0].split() == texts[1].split() == ["four", "seven", "nine"]
 
 
 def test_a_grown_copy_is_written_once_and_again_when_the_demo_model_changes(tmp_path: Path) -> None:
