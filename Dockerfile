@@ -5,21 +5,29 @@
 #   docker build -t whisper-streaming:latest .
 #   docker run -p 8000:8000 -p 8265:8265 whisper-streaming:latest          (add --gpus all)
 #
-# BASE needs Debian 12 and Python 3.11 or newer. The registry's default torch brings its own CUDA;
-# the node only needs the NVIDIA driver. For a CPU image of a fraction of the size, pass the
-# address of PyTorch's CPU wheel index: --build-arg PIP_ARGS="--extra-index-url ..."
+# BASE needs Debian 12 and Python 3.11 or newer. Everything is installed by the hashes of locks/, made
+# from requirements.txt by `make lock`. The registry's default torch brings its own CUDA; the node
+# only needs the NVIDIA driver. A CPU image of a fraction of the size takes torch's other build
+# instead, whose hashes are not there:
+#   --build-arg TORCH="torch==2.13.0 --index-url ADDRESS-OF-PYTORCHS-CPU-WHEELS"
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
+ARG TORCH="--require-hashes -r locks/torch.txt"
+# More words for pip: a mirror, a folder of wheels.
 ARG PIP_ARGS=""
 WORKDIR /build
-COPY requirements.txt .
-# A virtual environment is one folder to copy; the compilers stay behind. PIP_ARGS holds several
-# words on purpose.
+COPY locks ./locks
+# A virtual environment is one folder to copy; the compilers stay behind. openai-whisper comes as
+# source, and is built with the setuptools that is locked. The arguments hold several words on
+# purpose.
 # hadolint ignore=SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/venv \
-    && /opt/venv/bin/pip install --disable-pip-version-check ${PIP_ARGS} -r requirements.txt
+    && install="/opt/venv/bin/pip install --disable-pip-version-check --no-deps ${PIP_ARGS}" \
+    && ${install} --require-hashes -r locks/build.txt \
+    && ${install} ${TORCH} \
+    && ${install} --require-hashes --no-build-isolation -r locks/service.txt
 
 FROM ${BASE} AS run
 # bash and wget are what KubeRay's own start command and default readiness probe call.

@@ -2,8 +2,10 @@
 # make test   every test
 # make check  format, lint, types and the fast tests, a minute or two
 # make manifests         copy whisper-rayservice.yaml to where kustomize needs it
-# make verify-manifests  Dockerfile and manifests against the schemas and code that will judge them
-# make audit  known weaknesses of what is installed, asked of the internet
+# make verify-manifests  Dockerfile and manifests against what will judge them, a real Ray among it
+# make verify-image BASE=...  build the image with buildah, run it, transcribe with it
+# make lock   write locks/ anew from requirements.txt, asked of the package index
+# make audit  known weaknesses of what is locked, asked of the internet
 # make clean  remove what these made
 
 PYTHON ?= python3
@@ -13,12 +15,14 @@ MODEL  ?= demo
 PIP_ARGS ?=
 # Extra arguments for pytest: make test T="tests/policy -k overlap"
 T ?=
+# --where-reachable: make audit passes, and says so, where the database cannot be reached.
+AUDIT_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format manifests verify-manifests audit clean
+.PHONY: help run test check format manifests verify-manifests verify-image lock audit clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -61,9 +65,16 @@ verify-manifests: $(VENV)/installed-dev
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -rs tests/deploy
 
-audit: $(VENV)/installed-dev
+verify-image:
+	BASE="$(BASE)" TORCH="$(TORCH)" PIP_ARGS="$(PIP_ARGS)" deploy/verify_image.sh
+
+lock: $(BIN)/python
+	$(PIP) uv==0.13.9
+	$(BIN)/python -m tools.lock
+
+audit: $(BIN)/python
 	$(PIP) pip-audit==2.10.1
-	$(BIN)/pip-audit --local
+	$(BIN)/python -m tools.audit $(AUDIT_ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

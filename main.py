@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from whisper_service.keys.configured import access_line, check_access, configured_keys
 from whisper_service.keys.file import KeysError
 from whisper_service.settings import Settings, default_text, is_loopback, misspelt_variables
+from whisper_service.tracing import TracingError, check_tracing
 
 if TYPE_CHECKING:
     from ray.serve import Application  # importing it takes seconds, which --help need not take
@@ -49,7 +50,8 @@ def main() -> int:
     try:
         check_access(settings)
         configured_keys(settings)
-    except KeysError as error:
+        check_tracing(settings)
+    except (KeysError, TracingError) as error:
         return _fail(str(error))
     if taken := _taken_port(settings):
         return _fail(taken)

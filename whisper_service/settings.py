@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     key_max_streams: int | None = Field(
         None, ge=1, description="The same for streams at once; unset leaves `max_streams`."
     )
+    key_upload_bytes_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="The same for bytes of uploads a minute, counted as they come; no file larger"
+        " than that gets through. Unset is no limit.",
+    )
     token_max_age: int = Field(
         7200, ge=10, description="Longest life of a short-lived token of `POST /tokens`."
     )
@@ -175,6 +181,12 @@ class Settings(BaseSettings):
     upload_timeout: float = Field(
         3600, gt=0, description="Time one upload may take from its first byte to its last segment."
     )
+    min_upload_rate: float = Field(
+        1000,
+        ge=0,
+        description="Bytes a second that have to come of a request body, on average; a slower one"
+        " would hold its place for nothing. 0 is any.",
+    )
     ffmpeg_timeout: float = Field(
         600, gt=0, description="Time ffmpeg may go without giving any audio, and to end."
     )
@@ -256,11 +268,16 @@ class Settings(BaseSettings):
         3600, gt=0, description="Age after which a resume token is refused."
     )
 
-    # --- logs
+    # --- logs and traces
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."
     )
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
+    tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry spans of every request and window. Where to, and how many,"
+        " is said by OpenTelemetry's own `OTEL_` variables.",
+    )
 
     @field_validator("preload_models", "cors_origins", "api_keys", mode="before")
     @classmethod

@@ -114,6 +114,8 @@ class DecodeJob:
     """Seconds since the epoch; a job not begun by then is refused instead of decoded."""
     session_id: str = ""
     """Of the stream it is for, if any; log lines say it, nothing else looks at it."""
+    trace_parent: str = ""
+    """W3C traceparent of the span it is decoded for, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

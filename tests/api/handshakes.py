@@ -60,7 +60,8 @@ async def shake(app, path, headers=None, offered=()) -> Answer:
 async def converse(app, path, messages) -> dict:
     """Send everything at once, then leave; the last thing that the application did with it.
 
-    An application that is still listening when the client leaves has nothing to say.
+    An application that is still listening when the client leaves has nothing to say: "left", or
+    "told" if it had named an error and gone on, as OpenAI's protocol does.
     """
     socket = Socket()
     path, _, query = path.partition("?")
@@ -79,4 +80,9 @@ async def converse(app, path, messages) -> dict:
         await app(scope, socket.to_app.get, socket.from_app.put)
     said = [socket.from_app.get_nowait() for _ in range(socket.from_app.qsize())]
     ends = ("websocket.close", "websocket.http.response.start")
-    return next((message for message in said if message["type"] in ends), {"type": "left"})
+    closed = next((message for message in said if message["type"] in ends), None)
+    if closed is not None:
+        return closed
+    texts = [message["text"] for message in said if message["type"] == "websocket.send"]
+    has_told = any(json.loads(text)["type"] == "error" for text in texts)
+    return {"type": "told" if has_told else "left"}

@@ -3,8 +3,10 @@ import asyncio
 import pytest
 
 from tests.api.fakes import level, wav
+from whisper_service.api import limits
 from whisper_service.api.limits import Limit, UploadGuard
-from whisper_service.errors import Overloaded
+from whisper_service.api.memory import WORTH_IT
+from whisper_service.errors import Overloaded, RateLimited
 
 
 async def parts(scope, receive, send):
@@ -29,10 +31,11 @@ async def swallows(scope, receive, send):
 class Post:
     """One POST through a guard, part by part."""
 
-    def __init__(self, app=parts, limit=None, max_bytes=10, timeout=60.0, headers=()):
-        limit = limit or Limit(1, "uploads")
-        self.guard = UploadGuard(app, uploads=limit, max_bytes=max_bytes, timeout=timeout)
+    def __init__(self, app=parts, limit=None, headers=(), state=None, **limits):
+        limits = {"max_bytes": 10, "timeout": 60.0, **limits}
+        self.guard = UploadGuard(app, uploads=limit or Limit(1, "uploads"), **limits)
         self.headers, self.n_read, self.sent = list(headers), 0, []
+        self.state = state or {}
 
     async def run(self, *bodies, hang=False):
         messages = [{"type": "http.request", "body": body, "more_body": True} for body in bodies]
@@ -48,7 +51,8 @@ class Post:
         async def send(message):
             self.sent.append(message)
 
-        await self.guard({"type": "http", "method": "POST", "headers": self.headers}, receive, send)
+        scope = {"type": "http", "method": "POST", "headers": self.headers, "state": self.state}
+        await self.guard(scope, receive, send)
         return self.sent[0]["status"]
 
 
@@ -78,6 +82,50 @@ async def test_a_length_that_is_none_is_no_crash(length):
 @pytest.mark.parametrize("app", [parts, swallows])
 async def test_a_body_that_does_not_come_is_given_up(app):
     assert await Post(app, timeout=0.01).run(b"1", hang=True) == 408
+
+
+@pytest.mark.parametrize("app", [parts, swallows])
+async def test_a_body_that_trickles_in_is_given_up_long_before_its_time(app, monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 0.01)
+    post = Post(app, min_rate=1000.0)
+    async with asyncio.timeout(10):
+        assert await post.run(b"1", b"2", hang=True) == 408
+    assert b"1,000 bytes a second" in post.sent[1]["body"]
+
+
+async def test_only_waiting_for_the_client_counts_as_slow(monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 0.05)
+
+    async def reads_slowly(scope, receive, send):
+        await receive()
+        await asyncio.sleep(0.1)  # a disk that is busy, say
+        await parts(scope, receive, send)
+
+    assert await Post(reads_slowly, min_rate=1000.0).run(b"1", b"2") == 200
+
+
+@pytest.mark.parametrize("app", [parts, swallows])
+async def test_what_a_key_may_send_is_counted_while_it_comes(app):
+    left = [7]
+
+    def spend(n_bytes):
+        left[0] -= n_bytes
+        if left[0] < 0:
+            raise RateLimited("too much", retry_after=3, limit=7, what="bytes")
+
+    post = Post(app, state={"spend_bytes": spend})
+    assert await post.run(b"12345", b"678", b"never read") == 429
+    assert dict(post.sent[0]["headers"])[b"retry-after"] == b"3"
+    assert post.n_read == 2
+
+
+@pytest.mark.parametrize(("size", "times"), [(WORTH_IT, 1), (WORTH_IT - 1, 0)])
+async def test_memory_of_a_big_body_is_given_back(size, times, monkeypatch):
+    given = []
+    monkeypatch.setattr(limits, "give_back", lambda: given.append(1))
+    assert await Post(max_bytes=WORTH_IT).run(bytes(size)) == 200
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert len(given) == times
 
 
 async def test_more_uploads_than_allowed_are_told_at_once():

@@ -8,7 +8,8 @@ from starlette.testclient import TestClient
 
 from tests.api.fakes import PATIENCE, level, wav
 from tests.api.handshakes import opened, shake
-from whisper_service.api.quotas import Account, _Over
+from whisper_service.api.quotas import Allowance
+from whisper_service.errors import RateLimited
 from whisper_service.keys.file import write_keys
 from whisper_service.keys.key import ApiKey, hash_key
 
@@ -82,6 +83,30 @@ async def test_uploads_at_once(make, decoder):
             assert (await first, await upload(BIG), await upload(SMALL)) == (200, 200, 200)
 
 
+def test_upload_bytes_a_minute(make):
+    client = TestClient(make(upload_bytes_per_minute=50_000))
+
+    def upload(key):
+        return client.post("/transcribe", headers=key, files={"file": ("a.wav", wav(level(7)))})
+
+    assert upload(SMALL).status_code == 200  # of 32 kB
+    refused = upload(SMALL)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
+    assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert refused.json()["error"]["limit"] == 50_000
+    assert upload(BIG).status_code == 200
+    assert client.get("/models", headers=SMALL).status_code == 200
+
+
+def test_a_body_without_a_length_is_counted_too(make):
+    client = TestClient(make({"key_upload_bytes_per_minute": 1000}))
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    body = iter([head, *[b"x" * 500] * 9])
+    response = client.post("/transcribe", content=body, headers={**BIG, **kind})
+    assert response.status_code == 429
+
+
 def test_a_default_is_for_keys_without_a_limit_of_their_own(make):
     client = TestClient(make({"key_requests_per_minute": 1}, requests_per_minute=3))
     said = [client.get("/models", headers=BIG).status_code for _ in range(2)]
@@ -92,13 +117,22 @@ def test_a_default_is_for_keys_without_a_limit_of_their_own(make):
 
 @pytest.mark.parametrize("per_minute", [1, 7, 60, 6000])
 def test_a_minutes_worth_comes_at_once_and_grows_back_evenly(per_minute):
-    account, now = Account(), 1000.0
+    allowance, now = Allowance("requests"), 1000.0
     for _ in range(per_minute):
-        account.spend(per_minute, now)
-    with pytest.raises(_Over) as caught:
-        account.spend(per_minute, now)
-    wait = caught.value.error.retry_after
+        allowance.spend(1, per_minute, now)
+    with pytest.raises(RateLimited) as caught:
+        allowance.spend(1, per_minute, now)
+    wait = caught.value.retry_after
     assert wait == pytest.approx(60 / per_minute)
-    account.spend(per_minute, now + wait)
-    with pytest.raises(_Over):
-        account.spend(per_minute, now + wait)
+    allowance.spend(1, per_minute, now + wait)
+    with pytest.raises(RateLimited):
+        allowance.spend(1, per_minute, now + wait)
+
+
+def test_what_was_refused_costs_nothing():
+    allowance = Allowance("bytes")
+    allowance.spend(10, 60, 0.0)
+    for _ in range(5):
+        with pytest.raises(RateLimited):
+            allowance.spend(51, 60, 0.0)
+    allowance.spend(50, 60, 0.0)

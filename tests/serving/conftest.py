@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.serving.collector import Collector, running_collector
 from whisper_service.settings import Settings
 
 APP, LATE_APP = f"words-{os.getpid()}", f"late-{os.getpid()}"
@@ -24,6 +25,8 @@ class Cluster:
     url: str
     settings: Settings
     late_settings: Settings
+    collector: Collector
+    """Where the replicas of `APP` send their spans."""
 
 
 @pytest.fixture(scope="session")
@@ -35,11 +38,23 @@ def model_dir(demo_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    with running_collector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
 def cluster(
-    demo_path: Path, model_dir: Path, tmp_path_factory: pytest.TempPathFactory
+    demo_path: Path,
+    model_dir: Path,
+    collector: Collector,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Replicas have the environment of the process that started Ray.
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
+    os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "200"
     import ray
     from ray import serve
 
@@ -54,7 +69,12 @@ def cluster(
         "decode_timeout": 100,
     }
     settings = Settings(
-        **small, default_model="demo", model_dir=model_dir, max_loaded_models=1, batch_wait=0.05
+        **small,
+        default_model="demo",
+        model_dir=model_dir,
+        max_loaded_models=1,
+        batch_wait=0.05,
+        tracing=True,
     )
     late_settings = Settings(
         **small, default_model="late", model_dir=tmp_path_factory.mktemp("late")
@@ -75,7 +95,7 @@ def cluster(
                 serve.RunTarget(main.app(settings), name=APP, route_prefix="/"),
             ]
         )
-        yield Cluster(f"http://127.0.0.1:{port}", settings, late_settings)
+        yield Cluster(f"http://127.0.0.1:{port}", settings, late_settings, collector)
     finally:
         serve.shutdown()
         ray.shutdown()

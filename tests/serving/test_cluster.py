@@ -133,6 +133,27 @@ async def test_service_without_its_model_runs_says_why_and_recovers(
         assert (await client.get("/readyz")).status_code == 200
 
 
+def test_a_callers_trace_goes_from_the_ingress_into_the_engine(cluster: Cluster) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    with (DATA_DIR / "en_eight.wav").open("rb") as file:
+        answer = httpx.post(
+            f"{cluster.url}/transcribe", headers=headers, files={"file": file}, timeout=60
+        )
+    assert answer.status_code == 200
+    names = ["POST /transcribe", "WhisperASR.decode", "decode window", "queue", "encode", "decode"]
+    spans = cluster.collector.trace(bytes.fromhex(trace_id), len(names))
+    by_id = {span.span_id: span for span in spans}
+    assert sorted(span.name for span in spans) == sorted(names)
+    inner = [span for span in spans if span.name != names[0]]
+    above = {span.name: by_id[span.parent_span_id].name for span in inner}
+    assert above == {
+        "WhisperASR.decode": "POST /transcribe",
+        "decode window": "WhisperASR.decode",
+        **dict.fromkeys(("queue", "encode", "decode"), "decode window"),
+    }
+
+
 def test_ingress_process_holds_no_torch(cluster: Cluster) -> None:
     service, asr = (mapped_files(f":{APP}:{name}") for name in ("WhisperService", "WhisperASR"))
     assert "libtorch" in asr

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 
 from fastapi import FastAPI
+from opentelemetry.trace import NoOpTracer, Tracer
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -38,6 +39,7 @@ from whisper_service.api.stats import StatsBoard, stats_router
 from whisper_service.api.stream import stream_router
 from whisper_service.api.streams import LiveStreams
 from whisper_service.api.tokens import Tokens, tokens_router
+from whisper_service.api.tracing import TraceRequests
 from whisper_service.api.transcription import Transcriber
 from whisper_service.keys.configured import check_access
 from whisper_service.settings import Settings
@@ -49,9 +51,10 @@ def create_app(
     *,
     draining: Callable[[], bool] = lambda: False,
     metrics: Metrics | None = None,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """The whole service. `draining` says whether this replica is going away; without `metrics`,
-    what is measured is forgotten.
+    what is measured is forgotten; without `tracer` there are no spans.
 
     Without `settings.resume_key` this app makes its own: streams then resume here only, and tokens
     open this replica only. Reads the keys file; raises `KeysError`.
@@ -65,7 +68,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=_middleware(settings, Tokens(key)),
+        middleware=[*_traces(tracer), *_middleware(settings, Tokens(key))],
     )
     install_error_handlers(app)
     transcriber = Transcriber(settings, decoder)
@@ -87,6 +90,13 @@ def create_app(
     app.include_router(page_router())
     add_docs(app, settings)
     return app
+
+
+def _traces(tracer: Tracer | None) -> list[Middleware]:
+    """Outside of all else, so that a span lasts as long as its request."""
+    if tracer is None or isinstance(tracer, NoOpTracer):
+        return []
+    return [Middleware(TraceRequests, tracer=tracer)]
 
 
 def _middleware(settings: Settings, tokens: Tokens) -> list[Middleware]:
@@ -112,6 +122,7 @@ def _middleware(settings: Settings, tokens: Tokens) -> list[Middleware]:
             max_bytes=settings.max_upload_bytes,
             max_other_bytes=settings.max_message_bytes,
             timeout=settings.upload_timeout,
+            min_rate=settings.min_upload_rate,
         ),
     ]
 

@@ -5,23 +5,30 @@ at once instead of being left to hang in a queue nobody sees.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whisper_service.api.errors import error_response
+from whisper_service.api.memory import WORTH_IT, give_back
 from whisper_service.errors import (
     InvalidRequest,
     Overloaded,
     PayloadTooLarge,
+    RateLimited,
     ServiceError,
     TimedOut,
 )
 
 RETRY_AFTER = 2.0
 """Seconds. Most uploads end within a few; clients that were refused add their own jitter."""
+
+
+PATIENCE = 10.0
+"""Seconds a body may be slower than its least rate in all: a radio link that changes cells takes a
+few."""
 
 
 class Limit:
@@ -50,7 +57,7 @@ class Limit:
 
 
 class UploadGuard:
-    """ASGI middleware around everything that takes a body: number, size and time.
+    """ASGI middleware around everything that takes a body: number, size, rate and time.
 
     Pure ASGI, because it has to act while the body is being read: a form parser only returns
     when it has all of it. Leaves the moment by which the upload must be answered in
@@ -64,12 +71,15 @@ class UploadGuard:
         max_bytes: int,
         timeout: float,
         max_other_bytes: int | None = None,
+        min_rate: float = 0.0,
     ) -> None:
+        """`min_rate`: bytes a second that have to come, averaged; 0 is any."""
         self._app = app
         self._uploads = uploads
         self._max_bytes = max_bytes
         self._max_other_bytes = max_bytes if max_other_bytes is None else max_other_bytes
         self._timeout = timeout
+        self._min_rate = min_rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
@@ -79,14 +89,18 @@ class UploadGuard:
         # Forms are spooled to disk; every other body is read into memory as a whole.
         is_form = headers.get("content-type", "").startswith("multipart/form-data")
         max_bytes = self._max_bytes if is_form else min(self._max_bytes, self._max_other_bytes)
-        body = _Body(receive, send, max_bytes, self._timeout)
+        body = _Body(receive, send, max_bytes, self._timeout, self._min_rate)
+        body.spend = scope.setdefault("state", {}).get("spend_bytes", body.spend)
         try:
             with self._uploads.admit():
                 body.check_length(headers)
-                scope.setdefault("state", {})["deadline"] = body.deadline
+                scope["state"]["deadline"] = body.deadline
                 await self._app(scope, body.receive, body.send)
         except ServiceError as error:
             body.failure = error
+        finally:
+            if body.n_bytes >= WORTH_IT:
+                asyncio.get_running_loop().run_in_executor(None, give_back)
         if body.failure is not None and not body.has_answered:
             # The rest of the body is not read, so the connection cannot be used again.
             response = error_response(body.failure, {"Connection": "close"})
@@ -96,16 +110,22 @@ class UploadGuard:
 class _Body:
     """One request's body on its way in. A failure overrides whatever the application answers."""
 
-    def __init__(self, receive: Receive, send: Send, max_bytes: int, timeout: float) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, max_bytes: int, timeout: float, min_rate: float
+    ) -> None:
         self._receive = receive
         self._send = send
         self._max_bytes = max_bytes
         self._timeout = timeout
-        self._n_bytes = 0
+        self._min_rate = min_rate
+        self.n_bytes = 0
+        self._waited = 0.0
         self._is_complete = False
         self.deadline = asyncio.get_running_loop().time() + timeout
         self.failure: ServiceError | None = None
         self.has_answered = False
+        self.spend: Callable[[int], None] = lambda n_bytes: None
+        """Counts what came; raises `RateLimited` where that is more than the key may send."""
 
     def check_length(self, headers: Headers) -> None:
         """Refuse by the announced length, before a single byte of it is read."""
@@ -122,15 +142,31 @@ class _Body:
         """The next part. Once all are here, this waits for the disconnect, with no limit."""
         if self._is_complete:
             return await self._receive()
+        message = await self._next_part()
+        n_bytes = len(message.get("body", b""))
+        self.n_bytes += n_bytes
+        if self.n_bytes > self._max_bytes:
+            raise self._fail(self._too_large())
         try:
-            async with asyncio.timeout_at(self.deadline):
+            self.spend(n_bytes)
+        except RateLimited as error:
+            raise self._fail(error) from None
+        self._is_complete = not message.get("more_body", False)
+        return message
+
+    async def _next_part(self) -> Message:
+        """Wait for the client, and count how long that takes: not what the disk or we take."""
+        began = asyncio.get_running_loop().time()
+        slow_at = self.deadline
+        if self._min_rate:
+            slow_at = began + PATIENCE + self.n_bytes / self._min_rate - self._waited
+        try:
+            async with asyncio.timeout_at(min(slow_at, self.deadline)):
                 message = await self._receive()
         except TimeoutError:
-            raise self._fail(time_is_up(self._timeout)) from None
-        self._n_bytes += len(message.get("body", b""))
-        if self._n_bytes > self._max_bytes:
-            raise self._fail(self._too_large())
-        self._is_complete = not message.get("more_body", False)
+            late = time_is_up(self._timeout) if slow_at >= self.deadline else self._too_slow()
+            raise self._fail(late) from None
+        self._waited += asyncio.get_running_loop().time() - began
         return message
 
     async def send(self, message: Message) -> None:
@@ -142,6 +178,13 @@ class _Body:
     def _fail(self, failure: ServiceError) -> ServiceError:
         self.failure = failure
         return failure
+
+    def _too_slow(self) -> TimedOut:
+        return TimedOut(
+            f"The request body comes slower than {self._min_rate:,.0f} bytes a second, the least"
+            " that keeps an upload its place.",
+            limit=self._min_rate,
+        )
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(

@@ -1,4 +1,4 @@
-"""How much one key may have: requests a minute, uploads and streams at once.
+"""How much one key may have: requests and bytes a minute, uploads and streams at once.
 
 Each WhisperService replica counts for itself, as it does for its own limits: a key can have up to
 that many times the number of replicas.
@@ -59,17 +59,26 @@ class Quotas:
                     what=kind,
                 )
             )
-        account.spend(
-            key.requests_per_minute or self._settings.key_requests_per_minute, self._clock()
-        )
+        per_minute = key.requests_per_minute or self._settings.key_requests_per_minute
+        try:
+            account.requests.spend(1, per_minute, self._clock())
+        except RateLimited as error:
+            raise _Over(error) from None
         if not kind:
             yield
             return
+        if kind == "uploads":
+            scope["state"]["spend_bytes"] = self._counter(account, key)
         account.n_now[kind] += 1
         try:
             yield
         finally:
             account.n_now[kind] -= 1
+
+    def _counter(self, account: "Account", key: ApiKey) -> Callable[[int], None]:
+        """What `UploadGuard` is to call for every part of the body."""
+        most = key.upload_bytes_per_minute or self._settings.key_upload_bytes_per_minute
+        return lambda n_bytes: account.bytes.spend(n_bytes, most, self._clock())
 
     def _limit(self, key: ApiKey, kind: str | None) -> int | None:
         if kind == "uploads":
@@ -84,27 +93,33 @@ class Account:
 
     def __init__(self) -> None:
         self.n_now = {"uploads": 0, "streams": 0}
+        self.requests = Allowance("requests")
+        self.bytes = Allowance("bytes of uploads")
+
+
+class Allowance:
+    """So much of something a minute."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._full_at = -math.inf
         """When the whole minute's worth will be there again."""
 
-    def spend(self, per_minute: int | None, now: float) -> None:
-        """Take one request, or raise if there is none.
+    def spend(self, n: int, per_minute: int | None, now: float) -> None:
+        """Take `n`, or raise `RateLimited` and take none if there are not that many.
 
         The generic cell rate algorithm (ITU-T I.371, annex A): a minute's worth may come at once,
         and grows back evenly, so that there is no moment at which everybody tries again.
         """
         if per_minute is None:
             return
-        interval = MINUTE / per_minute
-        full_at = max(self._full_at, now) + interval
+        full_at = max(self._full_at, now) + n * MINUTE / per_minute
         if full_at - now > MINUTE + 1e-6:  # of rounding: sixty times 60/7 is not 60
-            raise _Over(
-                RateLimited(
-                    f"The API key has used its {per_minute} requests a minute.",
-                    retry_after=full_at - now - MINUTE,
-                    limit=per_minute,
-                    what="requests a minute",
-                )
+            raise RateLimited(
+                f"The API key has used its {per_minute:,} {self._what} a minute.",
+                retry_after=full_at - now - MINUTE,
+                limit=per_minute,
+                what=f"{self._what} a minute",
             )
         self._full_at = full_at
 

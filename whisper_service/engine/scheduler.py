@@ -126,13 +126,15 @@ class Scheduler:
         self._thread = threading.Thread(target=self._run, name="whisper-decode", daemon=True)
         self._thread.start()
 
-    def submit(self, engine: StepDecoder, job: DecodeJob) -> "Future[Hypothesis]":
-        """Queue a job. Its future ends with a hypothesis or an error of the tree.
+    def submit(self, engine: StepDecoder, job: DecodeJob | Ticket) -> "Future[Hypothesis]":
+        """Queue a job. Its future ends with a hypothesis or an error of the tree. Who brings its
+        ticket can look at its times afterwards.
 
         Cancelling the future drops the job, also while it is being decoded. Raises `Overloaded`
         if the queue is full, `Restarting` after `close`.
         """
-        return self._enqueue(engine, Ticket(job), None)
+        ticket = job if isinstance(job, Ticket) else Ticket(job)
+        return self._enqueue(engine, ticket, None)
 
     def call(self, function: Callable[[], T]) -> "Future[T]":
         """Run `function` on the device's thread, between two steps. Raises as `submit`."""
@@ -276,8 +278,10 @@ class Scheduler:
             if accepted := [ticket for ticket in tickets if not engine.refuse(ticket)]:
                 engine.admit(accepted)
 
-        began = time.monotonic()
+        began, admitted = time.monotonic(), time.time()
         self._guarded(engine, admit)
+        for ticket in tickets:
+            ticket.admitted, ticket.encoded = admitted, time.time()
         waits = [began - entry.arrived for entry in ready]
         self._meter.admitted(engine.name, waits, time.monotonic() - began)
 

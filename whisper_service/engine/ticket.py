@@ -12,3 +12,6 @@ class Ticket:
 
     job: DecodeJob
     outcome: Hypothesis | ServiceError | None = None
+    admitted: float | None = None
+    """When it joined the batch, in seconds since the epoch; for traces, and so is the next."""
+    encoded: float | None = None

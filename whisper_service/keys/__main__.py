@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what it opens: files or sockets; may be repeated (both)",
     )
     new.add_argument("--requests-per-minute", type=int, metavar="N", help="(the service's default)")
+    new.add_argument("--upload-bytes-per-minute", type=int, metavar="N", help="(the same)")
     new.add_argument("--max-uploads", type=int, metavar="N", help="at once")
     new.add_argument("--max-streams", type=int, metavar="N", help="at once")
     new.set_defaults(run=_new)
@@ -71,6 +72,7 @@ def _new(options: argparse.Namespace) -> None:
             sha256=hash_key(secret),
             scopes=tuple(dict.fromkeys(options.scope or SCOPES)),
             requests_per_minute=options.requests_per_minute,
+            upload_bytes_per_minute=options.upload_bytes_per_minute,
             max_uploads=options.max_uploads,
             max_streams=options.max_streams,
         )

@@ -33,6 +33,7 @@ class ApiKey(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     scopes: tuple[Scope, ...] = SCOPES
     requests_per_minute: Quota = None
+    upload_bytes_per_minute: Quota = None
     max_uploads: Quota = None
     max_streams: Quota = None
 

@@ -26,7 +26,9 @@ from whisper_service.engine.scheduler import Scheduler
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
 from whisper_service.serving import logs
 from whisper_service.serving.metrics import ENGINE_MEASURES, WINDOW, EngineMeter, RayMetrics
+from whisper_service.serving.windows import window_span
 from whisper_service.settings import Settings
+from whisper_service.tracing import make_tracer
 from whisper_service.types import (
     SAMPLE_RATE,
     Audio,
@@ -71,6 +73,7 @@ class WhisperASR:
         logs.use_serve_handlers(settings)
         self._settings = settings
         self._metrics = RayMetrics([WINDOW, *ENGINE_MEASURES])
+        self._tracer = make_tracer(settings)
         self._scheduler = Scheduler(
             max_batch_size=settings.max_batch_size,
             batch_wait=settings.batch_wait,
@@ -147,8 +150,9 @@ class WhisperASR:
         self._n_windows += 1
         try:
             engine = await self._engine(model_size)
-            # Cancelling the call cancels the future, which drops the job if it has not begun.
-            hypothesis = await asyncio.wrap_future(self._scheduler.submit(engine, job))
+            with window_span(self._tracer, engine.name, job) as ticket:
+                # Cancelling the call cancels the future, which drops the job if it has not begun.
+                hypothesis = await asyncio.wrap_future(self._scheduler.submit(engine, ticket))
         finally:
             self._n_windows -= 1
         self._note(catalog.canonical_name(model_size), job, time.monotonic() - began)

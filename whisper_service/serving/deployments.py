@@ -20,6 +20,7 @@ from whisper_service.serving import logs
 from whisper_service.serving.asr import WhisperASR
 from whisper_service.serving.service import WhisperService
 from whisper_service.settings import Settings
+from whisper_service.tracing import check_tracing
 
 _HEALTH_CHECK_PERIOD = 1.0
 """Seconds. Serve notices a dead replica only here; with its default of 10 s a window that was on
@@ -32,8 +33,10 @@ _KEY_NAME = b"whisper-streaming:resume-key"
 
 
 def build(settings: Settings) -> Application:
-    """Bind both deployments; raises `KeysError` where keys are required and none are given."""
+    """Bind both deployments; raises `KeysError` where keys are required and none are given, and
+    `TracingError` where spans could not be sent."""
     check_access(settings)
+    check_tracing(settings)
     num_gpus = gpus_per_replica(settings)
     settings = settings.model_copy(
         update={

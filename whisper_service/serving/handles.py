@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
+from opentelemetry.trace import NoOpTracer, SpanKind, Tracer
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
@@ -27,7 +28,9 @@ from whisper_service.errors import (
     TimedOut,
     Unavailable,
 )
+from whisper_service.serving.windows import job_attributes
 from whisper_service.settings import Settings
+from whisper_service.tracing import current_parent
 from whisper_service.types import (
     Audio,
     DecodeJob,
@@ -51,9 +54,12 @@ _MODELS_MAX_AGE = 3.0
 class RemoteDecoder:
     """Implements `api.decoder.Decoder`. One per WhisperService replica."""
 
-    def __init__(self, asr: DeploymentHandle[Any], settings: Settings) -> None:
+    def __init__(
+        self, asr: DeploymentHandle[Any], settings: Settings, tracer: Tracer | None = None
+    ) -> None:
         self._asr = asr
         self._settings = settings
+        self._tracer = tracer or NoOpTracer()
         # Files keep every replica's running and next batch full and no more. The rest waits here,
         # without a deadline, and a live window does not stand behind it at the replica's door.
         ahead = min(2 * settings.max_batch_size, settings.asr_max_requests)
@@ -68,11 +74,15 @@ class RemoteDecoder:
         limit = self._settings.decode_timeout
         slot: AbstractAsyncContextManager[Any]
         slot = self._file_slots if job.priority == "file" else nullcontext()
-        async with slot:
-            if job.deadline is None:  # after it nobody waits any more
-                job = replace(job, deadline=time.time() + limit)
-            job = replace(job, session_id=current_session())
-            answer = await self._call("decode", model_size, job, limit=limit)
+        job = replace(job, session_id=current_session())
+        with self._tracer.start_as_current_span(
+            "WhisperASR.decode", kind=SpanKind.CLIENT, attributes=job_attributes(job)
+        ):
+            async with slot:
+                if job.deadline is None:  # after it nobody waits any more
+                    job = replace(job, deadline=time.time() + limit)
+                job = replace(job, trace_parent=current_parent())
+                answer = await self._call("decode", model_size, job, limit=limit)
         self._proven_at = time.monotonic()
         return cast("Hypothesis", answer)
 

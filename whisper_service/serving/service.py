@@ -12,6 +12,7 @@ from whisper_service.serving.draining import is_draining
 from whisper_service.serving.handles import RemoteDecoder
 from whisper_service.serving.metrics import RayMetrics
 from whisper_service.settings import Settings
+from whisper_service.tracing import make_tracer
 
 
 @serve.ingress()
@@ -21,7 +22,8 @@ class WhisperService:
     def __init__(self, settings: Settings, asr: DeploymentHandle[Any]) -> None:
         logs.use_serve_handlers(settings)
         self._settings = settings
-        self._decoder = RemoteDecoder(asr, settings)
+        self._tracer = make_tracer(settings)
+        self._decoder = RemoteDecoder(asr, settings, self._tracer)
         self._metrics = RayMetrics(STREAM_MEASURES)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -29,7 +31,11 @@ class WhisperService:
         from whisper_service.api.app import create_app
 
         return create_app(
-            self._settings, self._decoder, draining=is_draining, metrics=self._metrics
+            self._settings,
+            self._decoder,
+            draining=is_draining,
+            metrics=self._metrics,
+            tracer=self._tracer,
         )
 
     def check_health(self) -> None:
