@@ -36,6 +36,13 @@ class Service:
 
     def replica_pid(self, deployment: str) -> int | None:
         """The process of a deployment's replica, of this service only; None while there is none."""
+        for pid, title in self.processes().items():
+            if f":{deployment}" in title:
+                return pid
+        return None
+
+    def processes(self) -> dict[int, str]:
+        """What was started and all below it, that still runs: process ids and their titles."""
         parents, titles = {}, {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -45,20 +52,25 @@ class Service:
                 continue
             if stat[0] != "Z":
                 parents[int(folder.name)] = int(stat[1])
-        for pid, title in titles.items():
-            if f":{deployment}" in title and _is_below(pid, self.pid, parents):
-                return pid
-        return None
+        return {pid: title for pid, title in titles.items() if _is_in(pid, self.pid, parents)}
+
+    def kill(self) -> None:
+        """End all of it at once and without a word, as a power cut does."""
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:  # it went with its parent
+                continue
 
 
 @contextmanager
 def local_service(settings: Mapping[str, str], log: Path) -> Iterator[Service]:
     """Serve with these WHISPER_ variables until the block ends, once it is ready.
 
-    Raises RuntimeError with the end of the log if it does not become ready.
+    On a free port, unless one is given. Raises RuntimeError with the end of the log if it does
+    not become ready.
     """
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = int(settings.get("WHISPER_PORT", 0)) or _free_port()
     environment = {
         **os.environ,
         "WHISPER_PORT": str(port),
@@ -82,6 +94,11 @@ def local_service(settings: Mapping[str, str], log: Path) -> Iterator[Service]:
             process.wait(timeout=60)
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     deadline = time.monotonic() + _START_LIMIT
     while time.monotonic() < deadline and process.poll() is None:
@@ -94,9 +111,9 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     raise RuntimeError(f"the service did not become ready:\n{log.read_text()[-4000:]}")
 
 
-def _is_below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
+def _is_in(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
     while pid in parents:
-        pid = parents[pid]
         if pid == ancestor:
             return True
+        pid = parents[pid]
     return False

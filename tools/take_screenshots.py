@@ -44,12 +44,12 @@ def main() -> None:
 
 
 def launch(playwright: Playwright) -> Browser:
-    """A browser that hears somebody say English digits, again and again."""
+    """A browser that hears somebody say a few commands, again and again."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         raise SystemExit(f"no browser: none of {', '.join(BROWSERS)} is on the PATH")
     flags = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream"]
-    flags.append(f"--use-file-for-fake-audio-capture={VOICES / 'english.wav'}")
+    flags.append(f"--use-file-for-fake-audio-capture={VOICES / 'commands.wav'}")
     return playwright.chromium.launch(executable_path=path, args=flags)
 
 
@@ -64,12 +64,12 @@ def show_key(page: Page) -> None:
 
 @contextmanager
 def visit(browser: Browser, url: str, name: str, theme: Theme) -> Iterator[Page]:
-    """The page, opened for the first time by somebody who has allowed the microphone."""
+    """The page, opened for the first time; the microphone is allowed, but where it is denied."""
     width, height = PHONE if name == "phone" else DESKTOP
     context = browser.new_context(
         color_scheme=theme,
         viewport={"width": width, "height": height},
-        permissions=["microphone"],
+        permissions=["geolocation" if name == "denied" else "microphone"],
     )
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
@@ -96,14 +96,20 @@ def show_live(page: Page) -> None:
 
 
 def show_upload(page: Page) -> None:
-    """Two files done, with words that are highlighted as the first one plays."""
+    """Two files done, with a word that is highlighted as the first one plays."""
     page.get_by_role("tab", name="File Upload").click()
     page.get_by_label("Word timestamps").check()
-    page.locator("#files").set_input_files([VOICES / "english.wav", VOICES / "spanish.wav"])
+    page.locator("#files").set_input_files([VOICES / "commands.wav", VOICES / "spanish.wav"])
     for item in page.locator(".item").all():
         expect(item.locator(".item-head p")).to_contain_text("words")
     page.locator("audio").first.evaluate("player => { player.currentTime = 2.0; }")
     page.locator(".spoken").wait_for()
+
+
+def show_denied(page: Page) -> None:
+    """A browser that keeps the microphone to itself."""
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#live-error")).to_be_visible()
 
 
 def show_error(page: Page) -> None:
@@ -123,6 +129,7 @@ SHOWS: dict[str, Callable[[Page], None]] = {
     "phone": show_live,
     "upload": show_upload,
     "error": show_error,
+    "denied": show_denied,
     "key": show_key,
 }
 

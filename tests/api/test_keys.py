@@ -220,10 +220,16 @@ def test_a_token_makes_no_token(client, path):
     assert client.post(path, json={}, headers=bearer(token)).status_code == 403
 
 
-async def test_a_client_secret_is_a_token(app, client):
+async def test_a_client_secret_is_a_token_for_streams(app, client):
     made = client.post("/v1/realtime/client_secrets", json={}, headers=bearer(KEY)).json()
     offered = ["realtime", f"openai-insecure-api-key.{made['value']}"]
     assert (await shake(app, "/v1/realtime", offered=offered)).status == 101
+    assert upload(client, bearer(made["value"])).status_code == 403
+
+
+def test_a_key_for_files_makes_no_client_secret(client):
+    asked = client.post("/v1/realtime/client_secrets", json={}, headers=bearer(READER))
+    assert asked.status_code == 403
 
 
 def test_a_token_ends(client, monkeypatch):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -167,6 +168,82 @@ def test_a_service_that_was_killed_and_started_again_is_found(
         wait_for_finals(page, 3)
         stop(page)
     assert times(page)[:3] == ["0:00", "0:00", "0:01"]
+
+
+def test_a_network_that_goes_without_a_word_is_noticed(page: Page, script: Script) -> None:
+    start(page)
+    wait_for_finals(page, 1)
+    page.evaluate(
+        """() => {
+            let dead;
+            const buffered = function () { return this === (dead ??= this) ? 1 : 0; };
+            Object.defineProperty(WebSocket.prototype, "bufferedAmount", { get: buffered });
+            const now = performance.now.bind(performance);
+            performance.now = () => now() + (dead ? 20_000 : 0);
+        }"""
+    )
+    expect(page.locator("#live-state")).to_contain_text("Your audio is kept")
+    wait_for_finals(page, 4)
+    stop(page)
+    first, second = script.streams
+    unsettled = first.audio[2 * round(second.offset * first.config["sample_rate"]) :]
+    assert second.audio.startswith(unsettled)
+
+
+def test_the_microphone_that_was_chosen_is_opened(page: Page) -> None:
+    page.evaluate(
+        """() => {
+            const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+            navigator.mediaDevices.getUserMedia = (wanted) => open(window.wanted = wanted);
+        }"""
+    )
+    names = page.get_by_label("Listen to").locator("optgroup").first.locator("option")
+    expect(names.nth(2)).to_be_attached()
+    label = names.nth(2).text_content()
+    page.get_by_label("Listen to").select_option(label=label)
+    start(page)
+    wait_for_finals(page, 1)
+    opened = page.evaluate(
+        """async () => (await navigator.mediaDevices.enumerateDevices())
+            .find(({ deviceId }) => deviceId === wanted.audio.deviceId.exact).label"""
+    )
+    assert opened == label
+
+
+def test_the_sound_is_seen_speech_apart_from_silence(page: Page) -> None:
+    start(page)
+    loud = re.compile(r"^([5-9]\d|100)$")
+    expect(page.locator("#level")).to_have_attribute("aria-valuenow", loud)
+    wait_for_finals(page, 2)
+    colours = """canvas => {
+        const pen = canvas.getContext("2d"), style = getComputedStyle(canvas), seen = new Set();
+        const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+        for (let i = 0; i < pixels.length; i += 4) {
+            if (pixels[i + 3] === 255) seen.add(String(pixels.slice(i, i + 3)));
+        }
+        return ["--accent", "--control"].map((name) => {
+            const [r, g, b] = style.getPropertyValue(name).match(/[0-9a-f]{2}/g);
+            return seen.has(String([r, g, b].map((part) => parseInt(part, 16))));
+        });
+    }"""
+    assert page.locator("#waveform").evaluate(colours) == [True, True]
+
+
+def test_how_far_the_text_is_behind_is_shown(page: Page) -> None:
+    start(page)
+    expect(page.locator("#live-lag")).to_have_text(re.compile(r"^\d+\.\d s behind$"))
+    stop(page)
+    expect(page.locator("#live-lag")).to_be_hidden()
+
+
+def test_the_text_is_copied(new_page: Callable[..., Page], service: str) -> None:
+    page = new_page(permissions=["clipboard-read", "clipboard-write"])
+    page.goto(service)
+    page.get_by_role("button", name="Try the sample").click()
+    page.wait_for_selector("#live-dot[data-state=done]")
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert "Nine four seven two" in page.evaluate("navigator.clipboard.readText()")
 
 
 def test_falling_behind_is_said(page: Page, script: Script) -> None:

@@ -28,7 +28,7 @@ def test_both_tabs_work_from_disk(page_from_disk: Page, script: Script) -> None:
     page.wait_for_selector("#live-dot[data-state=done]")
     page.get_by_role("tab", name="File Upload").click()
     page.get_by_role("button", name="Try the sample").locator("visible=true").click()
-    expect(page.locator(".item-head p")).to_have_text("German · 0:03 · 7 words")
+    expect(page.locator(".item-head p")).to_have_text("0:03 · 7 words")
     assert script.streams[0].loudness > 0.1
 
 
@@ -86,7 +86,7 @@ def test_a_phone_needs_no_sideways_scrolling(new_page: Callable[..., Page], serv
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.get_by_role("tab", name="File Upload").click()
     page.get_by_role("button", name="Try the sample").locator("visible=true").click()
-    expect(page.locator(".item-head p")).to_have_text("German · 0:03 · 7 words")
+    expect(page.locator(".item-head p")).to_have_text("0:03 · 7 words")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.locator(".item").evaluate("item => item.clientWidth") <= 360
 
@@ -102,6 +102,22 @@ def _error_codes(tree: type[errors.ServiceError]) -> Iterator[str]:
 def test_every_error_code_has_words() -> None:
     explained = set(re.findall(r'^  "error\.(\w+)":', PAGE.read_text(), re.MULTILINE))
     assert set(_error_codes(errors.ServiceError)) <= explained
+
+
+def test_every_text_of_the_interface_is_in_the_table_and_used() -> None:
+    markup, script = PAGE.read_text().split("<body>")[1].split('<script type="module">')
+    outside = re.sub(r"<!--.*?-->|<noscript>.*?</noscript>|<[^>]*>", " ", markup, flags=re.S)
+    assert outside.split() == []
+    assert not re.search(r'\s(title|placeholder|alt|aria-label)="[^"]', markup)
+    table, code = script.split("const TEXT = {")[1].split("\n};\n", 1)
+    keys = set(re.findall(r'^  "([\w.]+)":', table, re.M))
+    named = set(re.findall(r'data-(?:text|label|title)="([\w.]+)"', markup))
+    assert named <= keys
+    told = re.findall(r'"([a-z_.]+)"', code)
+    begun = tuple(re.findall(r"`((?:\w+\.)+)\$\{", code))  # `error.${code}`
+    ended = tuple(re.findall(r"`\$\{name\}(\.\w+)`", code))  # `${name}.help`
+    unused = keys - named - set(told)
+    assert {key for key in unused if not key.startswith(begun) and not key.endswith(ended)} == set()
 
 
 def test_nothing_is_set_as_html_or_fetched_from_elsewhere() -> None:

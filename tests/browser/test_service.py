@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -46,7 +47,8 @@ def test_both_tabs_speak_the_protocol(
 
     page.get_by_role("tab", name="File Upload").click()
     page.get_by_role("button", name="Try the sample").locator("visible=true").click()
-    expect(page.locator(".item-head p")).to_contain_text("English · 0:")
+    expect(page.locator(".item-head p")).to_have_text(re.compile(r"^0:\d\d · \d+ words$"))
+    expect(page.locator(".item .tag")).to_have_text("English")
     assert len(decoder.jobs[-1].audio) > SAMPLE_RATE
 
 

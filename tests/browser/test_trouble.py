@@ -139,4 +139,4 @@ def test_a_file_that_is_refused(page: Page, script: Script, answer: Response, wo
     expect(alert).to_contain_text(words)
     script.upload_error = None
     page.get_by_role("button", name="Try again").click()
-    expect(page.locator(".item-head p")).to_have_text("German · 0:03 · 7 words")
+    expect(page.locator(".item-head p")).to_have_text("0:03 · 7 words")

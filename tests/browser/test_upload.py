@@ -1,6 +1,7 @@
 """The File Upload tab: the queue, the text as it comes, cancelling, and taking the text away."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -22,7 +23,7 @@ def upload(page: Page, *names: str) -> None:
 
 
 def wait_until_done(page: Page, count: int = 1) -> None:
-    expect(page.locator(".item-head p", has_text="German · 0:03 · 7 words")).to_have_count(count)
+    expect(page.locator(".item-head p", has_text="0:03 · 7 words")).to_have_count(count)
 
 
 def test_several_files_are_transcribed_in_their_order(page: Page, script: Script) -> None:
@@ -43,6 +44,35 @@ def test_segments_appear_while_the_file_is_decoded(page: Page, script: Script) -
     expect(page.locator(".item-head p")).to_have_text("Transcribing, 0:01 of 0:03")
     wait_until_done(page)
     assert page.locator(".item .row p").last.text_content() == "Fünf, acht."
+
+
+def test_the_language_is_shown_as_soon_as_it_is_known(page: Page, script: Script) -> None:
+    script.segment_pause = 0.6
+    upload(page, "a.wav")
+    expect(page.locator(".item .tag")).to_have_text("German")
+    assert page.locator(".item .row").count() < len(SEGMENTS)
+
+
+def test_how_much_is_uploaded_is_shown(page: Page) -> None:
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+    upload(page, "a.wav")
+    expect(page.locator(".item-head p")).to_have_text(re.compile(r"^Uploading, \d+ %$"))
+    wait_until_done(page)
+
+
+def test_files_can_be_dropped_on_either_tab(page: Page, script: Script) -> None:
+    page.get_by_role("tab", name="Live Streaming").click()
+    dropped = page.evaluate_handle(
+        """() => {
+            const transfer = new DataTransfer();
+            for (const name of ["a.wav", "b.wav"]) transfer.items.add(new File(["sound"], name));
+            return transfer;
+        }"""
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": dropped})
+    wait_until_done(page, 2)
+    assert [entry["file"][0] for entry in script.uploads] == ["a.wav", "b.wav"]
 
 
 def test_words_with_times_are_written_as_the_text_has_them(page: Page) -> None:

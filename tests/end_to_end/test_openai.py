@@ -5,6 +5,7 @@ import base64
 import os
 import wave
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,17 @@ pytestmark = pytest.mark.ray
 
 LONG_MINUTES = float(os.environ.get("LONG_MINUTES", "5"))
 """`LONG_MINUTES=60 pytest tests/end_to_end/test_openai.py -k long` takes minutes."""
+PATIENCE = 1800
+"""Seconds. A whole answer comes once, at the end; the client itself waits for 600."""
 MANUAL: Any = {"type": "transcription", "audio": {"input": {"turn_detection": None}}}
+
+
+@dataclass(frozen=True, slots=True)
+class LongFile:
+    """Where it is, and what is said in it."""
+
+    path: Path
+    words: list[str]
 
 
 def pcm_24k(name: str) -> bytes:
@@ -35,7 +46,7 @@ def pcm_24k(name: str) -> bytes:
 def transcribed(service: Service, file: Path, **form: str) -> str:
     """What /transcribe makes of a file."""
     url = f"{service.http}/transcribe"
-    answer = httpx.post(url, files={"file": file.read_bytes()}, data=form, timeout=900)
+    answer = httpx.post(url, files={"file": file.read_bytes()}, data=form, timeout=PATIENCE)
     return str(answer.json()["text"])
 
 
@@ -51,17 +62,33 @@ def test_the_words_are_those_of_transcribe(client: openai.OpenAI, service: Servi
     assert words(answer.text) == spoken_words("english")
 
 
-def test_a_long_file_has_the_words_of_transcribe(
-    client: openai.OpenAI, service: Service, tmp_path: Path
-) -> None:
-    file = tmp_path / "long.wav"
+@pytest.fixture
+def long_file(tmp_path: Path) -> LongFile:
+    """`LONG_MINUTES` of somebody who counts, and the words of it."""
+    path = tmp_path / "long.wav"
     n_times = int(60 * LONG_MINUTES * 32_000 / len(pcm("english")))
-    with wave.open(str(file), "wb") as out:
+    with wave.open(str(path), "wb") as out:
         out.setparams((1, 2, 16_000, 0, "NONE", ""))
         out.writeframes(pcm("english") * n_times)
-    answer = client.audio.transcriptions.create(file=file, model="whisper-1", language="en")
-    assert answer.text == transcribed(service, file, language="en")
-    assert words(answer.text) == spoken_words("english") * n_times
+    return LongFile(path, spoken_words("english") * n_times)
+
+
+def test_a_long_file_has_the_words_of_transcribe(
+    client: openai.OpenAI, service: Service, long_file: LongFile
+) -> None:
+    patient = client.with_options(timeout=PATIENCE).audio.transcriptions
+    answer = patient.create(file=long_file.path, model="whisper-1", language="en")
+    assert answer.text == transcribed(service, long_file.path, language="en")
+    assert words(answer.text) == long_file.words
+
+
+def test_a_long_file_is_streamed_to_its_end(client: openai.OpenAI, long_file: LongFile) -> None:
+    *deltas, done = client.audio.transcriptions.create(
+        file=long_file.path, model="whisper-1", language="en", stream=True
+    )
+    assert done.text == "".join(event.delta for event in deltas)
+    assert words(done.text) == long_file.words
+    assert len(deltas) > LONG_MINUTES
 
 
 def test_a_stream_adds_up_to_its_words(client: openai.OpenAI) -> None:

@@ -118,6 +118,16 @@ async def test_silence_ends_with_a_time_out_and_the_work_is_called_off() -> None
     assert handle.responses[0].is_cancelled
 
 
+@pytest.mark.parametrize("question", ["models", "check", "stats"])
+async def test_a_model_server_that_is_not_up_yet_is_worth_another_try(
+    monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    monkeypatch.setattr("whisper_service.serving.handles._CHECK_TIMEOUT", 0.01)
+    with pytest.raises(Unavailable, match="starting") as caught:
+        await getattr(over(Handle(NEVER)), question)()
+    assert caught.value.retry_after is not None
+
+
 async def test_cancelling_calls_the_work_off() -> None:
     handle = Handle(NEVER)
     task = asyncio.create_task(over(handle).decode("base", JOB))

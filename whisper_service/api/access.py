@@ -18,6 +18,7 @@ SCOPES: dict[str, Scope] = {
     "/v1/audio/translations": "transcribe",
     "/stream": "stream",
     "/v1/realtime": "stream",
+    "/v1/realtime/client_secrets": "stream",
     "/v1/listen": "stream",
 }
 

@@ -40,6 +40,7 @@ _ALLOWED = {
     "greater_than_equal": "{ge:g} or more",
     "less_than_equal": "{le:g} or less",
     "string_too_long": "at most {max_length} characters",
+    "too_long": "at most {max_length} of them",
 }
 """pydantic's error type, or the word it starts with, to what would have been right."""
 
@@ -85,7 +86,8 @@ def explain(failures: Sequence[Mapping[str, Any]]) -> ServiceError:
         return InvalidParameter(
             f"`{param}` is missing.", param=param, got="nothing", allowed="a value"
         )
-    allowed = context.get("allowed") or _allowed(kind, context) or failure["msg"]
+    said = failure["msg"].removeprefix("Value error, ")  # pydantic's name for a ValueError of ours
+    allowed = context.get("allowed") or _allowed(kind, context) or said
     message = f"`{param}` is {got!r}; allowed is {allowed}."
     return InvalidParameter(message, param=param, got=got, allowed=allowed)
 

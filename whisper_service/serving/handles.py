@@ -96,7 +96,7 @@ class RemoteDecoder:
         """List every model, as one replica saw it at most a few seconds ago."""
         async with self._models_lock:
             if time.monotonic() - self._models_at >= _MODELS_MAX_AGE:
-                answer = await self._call("models", None, limit=_CHECK_TIMEOUT)
+                answer = await self._ask("models")
                 self._models = cast("list[ModelStatus]", answer)
                 self._models_at = time.monotonic()
             return list(self._models)
@@ -105,18 +105,22 @@ class RemoteDecoder:
         """Return if WhisperASR decodes; raise `Unavailable` with the reason if not."""
         if time.monotonic() - self._proven_at < _PROVEN_FOR:
             return
+        await self._ask("check")
+
+    async def stats(self) -> DecoderStats:
+        """Say what one of the WhisperASR replicas is doing."""
+        return cast("DecoderStats", await self._ask("stats"))
+
+    async def _ask(self, method: str) -> Any:
+        """Call what is answered at once; raises `Unavailable` if it is not: it can pass."""
         try:
-            await self._call("check", None, limit=_CHECK_TIMEOUT)
+            return await self._call(method, None, limit=_CHECK_TIMEOUT)
         except TimedOut:
             raise Unavailable(
                 f"The model server has not answered within {_CHECK_TIMEOUT:g} s; it is starting,"
                 " loading a model, or has more to do than it can.",
                 retry_after=RETRY_AFTER,
             ) from None
-
-    async def stats(self) -> DecoderStats:
-        """Say what one of the WhisperASR replicas is doing."""
-        return cast("DecoderStats", await self._call("stats", None, limit=_CHECK_TIMEOUT))
 
     async def _call(self, method: str, model_size: str | None, *args: Any, limit: float) -> Any:
         """Call WhisperASR and return its answer; raises only errors of the tree."""

@@ -3,11 +3,14 @@
 import inspect
 from typing import get_args
 
+import deepgram.listen.v1.types as official
 from deepgram.listen.v1 import socket_client
 from deepgram.listen.v1.client import V1Client
 
 from tests.api.openai.test_compatibility import rows, with_status
+from tests.api.test_announcer import FINAL
 from whisper_service.api.deepgram.query import REFUSED, ListenQuery
+from whisper_service.api.deepgram.results import ChannelResults, Request
 
 
 def test_every_parameter_of_the_official_client_has_its_row():
@@ -29,3 +32,21 @@ def test_every_message_of_the_official_client_has_its_row():
     methods = {name for name in dir(socket_client.V1SocketClient) if name.startswith("send_")}
     assert len(methods - {"send_media"}) == len(sent)
     assert set(rows("Messages")) == sent | received
+
+
+def names(told):
+    """All names in a message, however deep."""
+    if isinstance(told, dict):
+        return set(told).union(*map(names, told.values()))
+    return set().union(*map(names, told)) if isinstance(told, list) else set()
+
+
+def test_every_field_of_a_result_has_its_row():
+    table = rows("Fields of `Results`")
+    never = "EntitiesItem", "DiarizeInfo"  # what is in those that are never there
+    kinds = [n for n in dir(official) if n.startswith("ListenV1Results") and not n.endswith(never)]
+    fields = [getattr(getattr(official, name), "model_fields", ()) for name in kinds]
+    assert set(table) == set().union(*fields)
+    results = ChannelResults(Request("id", "base", ListenQuery()), 0)
+    (told,) = results.tell([FINAL], is_finalizing=False)
+    assert with_status(table, "honoured", "different") == names(told)

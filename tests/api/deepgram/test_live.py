@@ -182,7 +182,7 @@ def test_a_keepalive_says_nothing_and_silence_on_the_socket_ends_it(talk):
 
 
 def test_the_query_reaches_the_decoder(talk, decoder):
-    with talk(model="whisper-small", language="de") as it:
+    with talk(model="whisper-small", language="de-AT", version="latest") as it:
         it.hear(spoken())
         it.close()
     assert set(decoder.models_asked) == {"small"}
@@ -200,6 +200,9 @@ def test_the_query_reaches_the_decoder(talk, decoder):
         {"encoding": "opus"},
         {"model": "nova-3"},
         {"language": "klingon"},
+        {"language": "multi"},
+        {"language": ["en", "de"]},
+        {"version": "2024-01-09"},
         {"sample_rate": 4000},
         {"sample_rate": None},
         {"multichannel": True, "channels": 2, **CONTAINER},

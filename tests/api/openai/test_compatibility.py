@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import openai
 import pytest
 from openai.types.audio import (
     Transcription,
@@ -19,6 +21,7 @@ from openai.types.realtime import (
     RealtimeTranscriptionSessionAudio,
     RealtimeTranscriptionSessionAudioInput,
     RealtimeTranscriptionSessionCreateRequest,
+    RealtimeTranscriptionSessionCreateResponse,
     client_secret_create_params,
 )
 from openai.types.realtime.realtime_transcription_session_audio_input_turn_detection import (
@@ -28,9 +31,11 @@ from openai.types.realtime.realtime_transcription_session_audio_input_turn_detec
 from tests.api.openai.test_transcriptions import FILE
 from whisper_service.api.openai import transcription_session as ours
 from whisper_service.api.openai.commands import NAMES as COMMANDS
+from whisper_service.api.openai.errors import error_answer
 from whisper_service.api.openai.forms import REFUSED, TranscriptionForm, TranslationForm
 from whisper_service.api.openai.schemas import VerboseTranscriptionBody
 from whisper_service.api.openai.secrets import ClientSecretRequest
+from whisper_service.errors import ServiceError
 
 PAGE = (Path(__file__).parents[3] / "docs" / "compatibility.md").read_text()
 TRANSCRIPTION = get_type_hints(transcription_create_params.TranscriptionCreateParamsStreaming)
@@ -87,6 +92,37 @@ def test_what_the_page_calls_refused_is_refused(make_client, name):
     assert answer.json()["error"]["param"] == name
 
 
+STATUSES = re.findall(r"^\| (\d{3}) \| `(\w+)` \| .* \| `(\w+)` \|$", PAGE, re.M)
+
+
+def errors_of_ours(tree: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
+    for kind in tree.__subclasses__():
+        if kind.__module__ == ServiceError.__module__:  # a protocol may have more of its own
+            yield kind
+            yield from errors_of_ours(kind)
+
+
+BY_STATUS = {error_answer(kind("Said."))[0]: kind for kind in errors_of_ours()}
+
+
+def test_every_status_has_its_row():
+    assert {int(status) for status, *_ in STATUSES} == {*BY_STATUS, 405}
+
+
+@pytest.mark.parametrize(("status", "kind", "name"), STATUSES)
+def test_the_client_raises_what_the_page_says(make_openai, decoder, status, kind, name):
+    client = make_openai()
+    ask = partial(client.audio.transcriptions.create, file=FILE, model="whisper-1")
+    if status == "405":
+        ask = partial(client.models.delete, "base")
+    else:
+        decoder.failures = [BY_STATUS[int(status)]("Said.")]
+    with pytest.raises(getattr(openai, name)) as raised:
+        ask()
+    assert type(raised.value) is getattr(openai, name)
+    assert (raised.value.status_code, raised.value.type) == (int(status), kind)
+
+
 # --- Realtime
 
 OURS = (
@@ -111,6 +147,13 @@ def test_every_field_of_a_session_has_its_row():
     assert with_status(table, "honoured", "different") == set(fields(*OURS))
     refused = {name for model in OURS for name in model.refused}
     assert with_status(table, "refused") == refused
+
+
+def test_every_field_of_a_session_as_it_is_told_has_its_row():
+    table = rows("A session as it is told")
+    assert set(table) == set(RealtimeTranscriptionSessionCreateResponse.model_fields)
+    shown = ours.TranscriptionSession().shown("sess_1", is_flat=False)
+    assert with_status(table, "honoured") == set(shown)
 
 
 def test_every_server_event_that_can_matter_has_its_row():

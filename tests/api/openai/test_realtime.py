@@ -297,6 +297,15 @@ async def test_a_full_decoder_is_tried_again(talk, decoder):
         assert (await it.until(f"{TRANSCRIPTION}.completed"))[-1].transcript == "eight"
 
 
+@pytest.mark.parametrize("name", ["call_id", "language"])
+async def test_what_the_address_may_not_say_is_denied_by_name(talk, name):
+    with pytest.raises(InvalidStatus) as refused:
+        async with talk(query={**QUERY, name: "en"}):
+            pass
+    assert refused.value.response.status_code == 400
+    assert json.loads(refused.value.response.body)["error"]["param"] == name
+
+
 async def test_an_unknown_model_in_the_address_is_denied(talk):
     with pytest.raises(InvalidStatus) as refused:
         async with talk(query={"model": "gpt-realtime"}):

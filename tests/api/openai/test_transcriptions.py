@@ -218,6 +218,7 @@ def refusal(resource, error=openai.BadRequestError, **parameters):
         {"response_format": "diarized_json"},
         {"timestamp_granularities": ["word"]},
         {"timestamp_granularities": ["phoneme"], "response_format": "verbose_json"},
+        {"timestamp_granularities": ["word"] * 9, "response_format": "verbose_json"},
         {"response_format": "srt", "stream": True},
         {"temperature": 1.5},
         {"language": "klingon"},

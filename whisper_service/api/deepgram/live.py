@@ -13,6 +13,7 @@ from functools import partial
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from whisper_service.api.address import given_once
 from whisper_service.api.catalog import check_model
 from whisper_service.api.conversation import converse, deny, next_message, watch_drain
 from whisper_service.api.deepgram.channels import Splitter
@@ -226,7 +227,7 @@ def deepgram_router(streams: LiveStreams) -> APIRouter:
 
 
 async def _serve(socket: WebSocket, streams: LiveStreams, request_id: str) -> None:
-    query = parse_query(dict(socket.query_params))
+    query = parse_query(given_once(socket.query_params))
     config = query.stream_config(streams.settings.default_model)
     with streams.admit(query.n_streams):
         await check_model(streams.decoder, config.model_size, config.decode)

@@ -1,5 +1,6 @@
 """The address of a Deepgram live request: what is understood, and what is refused by name."""
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -28,7 +29,6 @@ REFUSED = {
     "replace": "words are told as they were heard",
     "search": "words are told as they were heard",
     "tag": "nothing is stored with a request",
-    "version": "a model has one version",
 }
 """Parameters of the official client that cannot be honoured, and why."""
 
@@ -51,13 +51,22 @@ def _endpointing(value: object) -> object:
     return DEFAULT_ENDPOINTING_MS if value == "true" else value
 
 
+def _without_region(value: object) -> object:
+    """`en` for `en-US`: the model knows languages, not where they are spoken."""
+    return (
+        re.sub(r"^([a-z]{2,3})-[a-z0-9]{2,4}$", r"\1", value, flags=re.I)
+        if isinstance(value, str)
+        else value
+    )
+
+
 class ListenQuery(Input):
     """Every parameter that is understood."""
 
     refused: ClassVar[dict[str, str]] = REFUSED
 
     model: str | None = Field(None, max_length=200)
-    language: Language = None
+    language: Annotated[Language, BeforeValidator(_without_region)] = None
     encoding: Literal["linear16", "mulaw", "alaw", "ogg-opus"] | None = None
     """None is audio in a container, which says itself what it holds; Ogg is one."""
     sample_rate: int | None = Field(None, ge=8000, le=48_000)
@@ -72,6 +81,7 @@ class ListenQuery(Input):
     punctuate: Literal["true"] = "true"
     smart_format: bool = True
     mip_opt_out: bool = True
+    version: Literal["latest"] = "latest"
 
     @model_validator(mode="before")
     @classmethod

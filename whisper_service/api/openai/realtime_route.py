@@ -6,8 +6,10 @@ import time
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from whisper_service.api.address import given_once
 from whisper_service.api.catalog import check_model
 from whisper_service.api.conversation import deny
+from whisper_service.api.errors import shown
 from whisper_service.api.openai.errors import error_answer
 from whisper_service.api.openai.realtime import RealtimeSession
 from whisper_service.api.openai.secrets import PREFIX, ClientSecrets
@@ -17,6 +19,8 @@ from whisper_service.errors import InvalidParameter, ServiceError
 
 logger = logging.getLogger(__name__)
 
+PARAMETERS = ("intent", "model")
+"""Of the address."""
 PROTOCOL = "realtime"
 """What a browser asks for, and has to be answered; keys and dialects travel beside it."""
 _KEY_PROTOCOL = "openai-insecure-api-key."
@@ -54,14 +58,21 @@ async def _serve(socket: WebSocket, streams: LiveStreams, keys: ClientSecrets) -
 
 def _session(socket: WebSocket, keys: ClientSecrets) -> TranscriptionSession:
     """The session that the address and the key ask for."""
-    intent = socket.query_params.get("intent", "transcription")
+    asked = given_once(socket.query_params)
+    for name in asked:
+        if name not in PARAMETERS:
+            told = shown(name)
+            raise InvalidParameter(
+                f"There is no parameter {told!r}; allowed are {', '.join(PARAMETERS)}.", param=told
+            )
+    intent = asked.get("intent", "transcription")
     if intent != "transcription":
         raise InvalidParameter(
             f"`intent` is {intent[:100]!r}; allowed is transcription.", param="intent"
         )
     key = _key(socket)
     session = keys.read(key, time.time()) if key.startswith(PREFIX) else TranscriptionSession()
-    model = socket.query_params.get("model")
+    model = asked.get("model")
     patch = {"audio": {"input": {"transcription": {"model": model}}}} if model else {}
     return session.updated(patch)
 

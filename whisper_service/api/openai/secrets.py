@@ -60,8 +60,9 @@ class ClientSecrets:
     def make(
         self, session: TranscriptionSession, expires_at: int, grant: Grant | None = None
     ) -> str:
-        """A secret that opens `session` until `expires_at`, for whom `grant` was for."""
-        return self._tokens.make(expires_at, grant, session=session.model_dump())
+        """A secret that opens `session` until `expires_at`, for whom `grant` was for; no files."""
+        fields = session.model_dump()
+        return self._tokens.make(expires_at, grant, scopes=("stream",), session=fields)
 
     def read(self, secret: str, now: float) -> TranscriptionSession:
         """The session of a secret; raises `InvalidSecret`."""
