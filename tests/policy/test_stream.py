@@ -293,3 +293,16 @@ def test_what_becomes_final_is_decoded_before_partials() -> None:
     run = stream(synthesise(SENTENCE), config(partial_interval=0.5))
     assert {job.priority for job in run.jobs[:-1]} == {"live"}
     assert run.jobs[-1].priority == "final"
+
+
+def test_a_partial_in_flight_is_overtaken_by_the_pause_that_may_be_the_end() -> None:
+    run = stream(synthesise(SENTENCE), config(partial_interval=1.5), delay=8)
+    assert [job.priority for job in run.jobs] == ["live", "final"]
+    assert run.n_overtaken == 1
+    assert run.words == words_of(SENTENCE)
+
+
+def test_only_partials_are_overtaken() -> None:
+    run = stream(synthesise(FLUENT), config(partial_interval=0.0, chunk_duration=2.0), delay=40)
+    assert run.n_overtaken == 0
+    assert run.words == words_of(FLUENT)

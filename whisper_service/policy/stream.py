@@ -181,8 +181,21 @@ class StreamPlan:
         self._in_flight = self._advance()
         return None if self._in_flight is None else self._in_flight.job
 
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether the job in flight is a partial, and what is to be final waits only for it.
+
+        Its answer would be old before it is told: `abandon` it, and ask for the next one.
+        """
+        task, stretch = self._in_flight, self._stretch
+        if task is None or stretch is None or task.kind is not _Kind.PARTIAL:
+            return False
+        end = stretch.end(self._vad)
+        return end is not None or self._is_due() or self._settled_end(stretch) is not None
+
     def abandon(self, job: DecodeJob) -> None:
-        """Give up a job that failed; the next one covers its audio, and what came since."""
+        """Give up a job that failed or was overtaken; the next one covers its audio, and what
+        came since."""
         self._take_in_flight(job)
 
     def receive_hypothesis(self, job: DecodeJob, hypothesis: Hypothesis) -> None:
@@ -219,17 +232,24 @@ class StreamPlan:
         return self._task(_Kind.WORDS, reach)
 
     def _partial_task(self, stretch: Stretch) -> _Task | None:
-        reach, silent_since = self._reach(), stretch.silent_since()
-        if silent_since is not None:
-            end = silent_since + self._vad.pad_after
-            if silent_since - self._border <= _NOTHING or end > reach:
-                return None
+        reach = self._reach()
+        if stretch.silent_since() is not None:
+            end = self._settled_end(stretch)
             is_asked = self._settled is not None and self._settled[0].end == end
-            return None if is_asked else self._task(_Kind.SETTLED, end)
+            return None if end is None or is_asked else self._task(_Kind.SETTLED, end)
         step = max(self._partial_step, self._rest)
         if not self._partial_step or reach < self._last_partial + step:
             return None
         return None if self._is_silent(reach) else self._task(_Kind.PARTIAL, reach)
+
+    def _settled_end(self, stretch: Stretch) -> int | None:
+        """Return where speech up to the pause that lasts ends; None where there is none, or as long
+        as its last consonant may not have been heard."""
+        silent_since = stretch.silent_since()
+        if silent_since is None or silent_since - self._border <= _NOTHING:
+            return None
+        end = silent_since + self._vad.pad_after
+        return end if end <= self._reach() else None
 
     def _is_due(self) -> bool:
         """Tell whether something of an open stretch has to become final."""
