@@ -83,7 +83,7 @@ def test_speech_waits_for_its_final_no_longer_than_a_chunk_and_a_long_word(chunk
         plan.receive_audio(audio[at : at + 1600])
         while (job := plan.next_job()) is not None:
             plan.receive_hypothesis(job, decode(job))
-        waits.append(plan.received - plan._border / SAMPLE_RATE)
+        waits.append(plan.received - plan._at.border / SAMPLE_RATE)
     assert max(waits) <= chunk + 0.6
 
 
