@@ -106,7 +106,7 @@ class Agenda:
         audio = self._listener.buffer.slice(begin, end)
         priority: Priority = "live" if kind is Kind.PARTIAL else "final"
         job = DecodeJob(audio, self._options(kind), context, priority=priority)
-        return Task(kind, begin, self._at.border, end, job)
+        return Task(kind, begin, self._at.border, end, self._listener.received, job)
 
     def _options(self, kind: Kind) -> DecodeOptions:
         """Ask for word times only where they are needed: they cost another pass."""

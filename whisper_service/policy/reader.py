@@ -59,7 +59,7 @@ class Reader:
     def _use_partial(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
         # What came in meanwhile is the time it took. Resting as long leaves the engine half of its
         # time for finals, however many streams ask.
-        self._at.rest = 2 * (self._listener.received - task.end)
+        self._at.rest = 2 * (self._listener.received - task.asked_at)
         is_settled = task.kind is Kind.SETTLED
         if is_settled:
             self._at.settled = (task, hypothesis)

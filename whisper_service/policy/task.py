@@ -28,6 +28,8 @@ class Task:
     begin: int
     border: int
     end: int
+    asked_at: int
+    """How much of the stream was there when it was asked for."""
     job: DecodeJob
 
 
