@@ -1,15 +1,14 @@
 """What a stream measures reaches the endpoint that Prometheus reads, on a real Ray."""
 
 import asyncio
-import json
 import re
 
 import httpx
 import pytest
 import ray
-import websockets
 
 from tests.end_to_end.spoken import pcm
+from tests.end_to_end.stream_client import stream
 from tests.serving.conftest import Cluster
 from whisper_service.api import metrics
 
@@ -23,18 +22,15 @@ ALWAYS = (
     metrics.SHOWN_WORDS,
     metrics.ACTIVE_STREAMS,
 )
-"""Measured of every stream with a few words; what was revised or dropped is not there before."""
+"""Measured of every stream with a few words; a count of what was revised or dropped begins with the
+first."""
 EXPORT_LIMIT_S = 90
 """Ray exports every ten seconds."""
 
 
 async def test_latencies_of_a_stream_are_exported_for_its_model(cluster: Cluster) -> None:
-    async with websockets.connect(cluster.url.replace("http", "ws") + "/stream") as socket:
-        await socket.send(json.dumps({"language": "en", "partial_interval": 0.3}))
-        await socket.send(pcm("english"))
-        await socket.send(json.dumps({"type": "stop"}))
-        async for _ in socket:
-            pass
+    url = cluster.url.replace("http", "ws", 1)
+    await stream(url, pcm("english"), language="en", partial_interval=0.3)
     wanted = {measure.name for measure in ALWAYS}
     async with asyncio.timeout(EXPORT_LIMIT_S):
         while not wanted <= await exported("demo"):  # noqa: ASYNC110
