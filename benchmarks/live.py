@@ -28,6 +28,8 @@ from benchmarks.speech_track import Track, as_wav, make_track
 
 CONFIG = {"language": "en", "partial_interval": 0.5, "endpoint_silence": 0.5}
 """What the goals in docs/benchmarks.md are stated for."""
+_ARITHMETIC = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
+"""What a processor may have or not that decides which dtype is quick on it."""
 
 
 def main() -> None:
@@ -87,8 +89,14 @@ def _service(options: argparse.Namespace) -> Iterator[str]:
 
 def _machine() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return {"machine": f"{os.cpu_count()} cores, {gpu}", "python": platform.python_version(),
-            "torch": torch.__version__}  # fmt: skip
+    can = torch.cpu.get_capabilities()
+    return {
+        "machine": f"{os.cpu_count()} cores, {gpu}",
+        "processor": can.get("cpu_name", platform.processor()),
+        "arithmetic": [name for name in _ARITHMETIC if can.get(name)],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
 
 
 def _options() -> argparse.Namespace:

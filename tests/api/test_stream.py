@@ -329,6 +329,20 @@ async def test_reading_waits_for_a_decoder_that_catches_up(make_app, decoder):
     assert (done["type"], done["duration"]) == ("done", pytest.approx(9.0))
 
 
+async def test_a_partial_in_flight_is_given_up_for_a_final(app, decoder):
+    decoder.gate.clear()
+    async with connect(app, {**PLAIN, "chunk_duration": 9, "partial_interval": 0.5}) as socket:
+        socket.send(level(31))
+        await decoder.begun.acquire()
+        socket.send({"type": "finalize"})
+        await decoder.begun.acquire()
+        decoder.gate.set()
+        final = await socket.until("final")
+    assert "level 31" in final["text"]
+    assert [job.priority for job in decoder.jobs] == ["live", "final"]
+    assert decoder.n_cancelled == 1
+
+
 async def test_falling_behind_is_said_once_and_nothing_is_lost(make_app, decoder):
     decoder.gate.clear()
     async with connect(make_app(stream_lag_warning=2), PLAIN) as socket:

@@ -151,6 +151,20 @@ def test_files_leave_a_place_to_live_jobs(scheduler: Scheduler, engine: GatedEng
     assert max(step.count("long") for step in engine.steps) == 3
 
 
+def test_nobody_joins_between_the_steps_of_a_final_where_joining_takes_long(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
+    engine.encode_batch = 1
+    hold(scheduler, engine)
+    final = scheduler.submit(engine, job("long", priority="final"))
+    partial = scheduler.submit(engine, job("partial", priority="live"))
+    other = scheduler.submit(engine, job("other", priority="final"))
+    assert release(engine, other) == ["other"]
+    assert engine.batches[1:] == [["long"], ["other"]]
+    engine.may_end.set()
+    assert release(engine, final, partial) == ["long", "partial"]
+
+
 def test_jobs_of_two_models_do_not_share_a_batch(scheduler: Scheduler, engine: GatedEngine) -> None:
     other = GatedEngine()
     other.gate.set()

@@ -83,7 +83,7 @@ def test_speech_waits_for_its_final_no_longer_than_a_chunk_and_a_long_word(chunk
         plan.receive_audio(audio[at : at + 1600])
         while (job := plan.next_job()) is not None:
             plan.receive_hypothesis(job, decode(job))
-        waits.append(plan.received - plan._border / SAMPLE_RATE)
+        waits.append(plan.received - plan._at.border / SAMPLE_RATE)
     assert max(waits) <= chunk + 0.6
 
 
@@ -293,3 +293,16 @@ def test_what_becomes_final_is_decoded_before_partials() -> None:
     run = stream(synthesise(SENTENCE), config(partial_interval=0.5))
     assert {job.priority for job in run.jobs[:-1]} == {"live"}
     assert run.jobs[-1].priority == "final"
+
+
+def test_a_partial_in_flight_is_overtaken_by_the_pause_that_may_be_the_end() -> None:
+    run = stream(synthesise(SENTENCE), config(partial_interval=1.5), delay=8)
+    assert [job.priority for job in run.jobs] == ["live", "final"]
+    assert run.n_overtaken == 1
+    assert run.words == words_of(SENTENCE)
+
+
+def test_only_partials_are_overtaken() -> None:
+    run = stream(synthesise(FLUENT), config(partial_interval=0.0, chunk_duration=2.0), delay=40)
+    assert run.n_overtaken == 0
+    assert run.words == words_of(FLUENT)

@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.policy.world import Run, Spoken, config, stream, synthesise, words_of
@@ -79,6 +79,11 @@ def test_word_times_may_be_off_by_a_twentieth_of_a_second(
 
 
 @few
+@example(  # frames that come in more slowly than partials do must not look like a slow decoder
+    [Spoken(seconds, 0.0) for seconds in (0.5, 0.375, 0.5, 0.25, 0.5)],
+    {"chunk_duration": 1.0, "overlap": 0.0, "vad": False, "partial_interval": 0.3},
+    [4645],
+)
 @given(scripts, configs, cuttings)
 def test_finals_do_not_depend_on_how_the_audio_was_cut(
     script: list[Spoken], changes: dict[str, Any], cuts: list[int]

@@ -136,6 +136,7 @@ class Run:
     events: list[Event] = field(default_factory=list)
     jobs: list[DecodeJob] = field(default_factory=list)
     most_held: int = 0
+    n_overtaken: int = 0
     backlogs: list[float] = field(default_factory=list)
 
     @property
@@ -166,8 +167,8 @@ def stream(
     resume: StreamState | None = None,
     decoder: Callable[[DecodeJob], Hypothesis] | None = None,
 ) -> Run:
-    """Run a plan over audio. A job is answered `delay` frames after it was asked for; each
-    `abandon_each`-th job is given up first."""
+    """Run a plan over audio. A job is answered `delay` frames after it was asked for, unless it is
+    overtaken before; each `abandon_each`-th job is given up first."""
     answer = decoder or partial(decode, jitter=jitter)
     run = Run(StreamPlan(config, detector=FakeDetector(lag), resume=resume))
     pending: DecodeJob | None = None
@@ -175,6 +176,9 @@ def stream(
     for frame in frames(audio, cuts):
         run.plan.receive_audio(frame)
         age += 1
+        if pending is not None and run.plan.is_overtaken:
+            run.plan.abandon(pending)
+            pending, run.n_overtaken = None, run.n_overtaken + 1
         while age >= delay or pending is None:
             if pending is not None:
                 run.plan.receive_hypothesis(pending, answer(pending))

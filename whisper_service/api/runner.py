@@ -56,6 +56,8 @@ class StreamRunner(Generic[T]):
         self._runs = deque([first])
         self._has_work = asyncio.Event()
         self._has_caught_up = asyncio.Event()
+        self._patience: asyncio.Timeout | None = None
+        """With the decode in flight."""
 
     @property
     def first(self) -> PlanRun[T]:
@@ -156,8 +158,11 @@ class StreamRunner(Generic[T]):
         self._has_caught_up.set()
 
     def stir(self) -> None:
-        """The plans may have work."""
+        """The plans may have work; a partial that would keep a final waiting is given up for it."""
         self._has_work.set()
+        if self._patience is not None and self.first.plan.is_overtaken:
+            self._patience.reschedule(_now())
+            self._patience = None
 
     # --- decoding
 
@@ -184,7 +189,11 @@ class StreamRunner(Generic[T]):
 
     async def _decode(self, run: PlanRun[T], job: DecodeJob, retry: "Retry") -> None:
         try:
-            hypothesis = await self._decoder.decode(run.config.model_size, job)
+            async with asyncio.timeout(None) as self._patience:
+                hypothesis = await self._decoder.decode(run.config.model_size, job)
+        except TimeoutError:
+            run.plan.abandon(job)
+            return
         except ServiceError as error:
             run.plan.abandon(job)
             if is_passing(error):
@@ -192,6 +201,8 @@ class StreamRunner(Generic[T]):
             elif run is self.first:  # else it was dropped meanwhile, and nobody waits for it
                 raise
             return
+        finally:
+            self._patience = None
         retry.reset()
         run.receive_hypothesis(job, hypothesis)
         self._has_caught_up.set()

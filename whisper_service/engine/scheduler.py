@@ -1,10 +1,10 @@
 """One thread that owns the device and says which jobs join the batch next.
 
 Finals of streams come first, then their partials; then those whose deadline is nearest, then the
-oldest. Jobs join and leave a
-model's batch between two steps, so that a short one never waits for a long one, and a cancelled
-one gives its place back within a step. Refuses to know what a job is for and what decoding is:
-`Engine` does both.
+oldest. Jobs join and leave a model's batch between two steps, so that a short one never waits for a
+long one, and a cancelled one gives its place back within a step. Where joining takes the device for
+longer than a step, nobody joins between the steps of a final. Refuses to know what a job is for and
+what decoding is: `Engine` does both.
 """
 
 import logging
@@ -84,6 +84,11 @@ class _Entry:
     def is_live(self) -> bool:
         """Calls count as live: they are short."""
         return self.ticket is None or self.ticket.job.priority != "file"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a stream's final waits for it."""
+        return self.ticket is not None and self.ticket.job.priority == "final"
 
     @property
     def rank(self) -> tuple[int, float, int]:
@@ -245,11 +250,18 @@ class Scheduler:
         return joining
 
     def _may_join(self, entry: _Entry, joining: list[_Entry]) -> bool:
-        """Files leave a few slots of the engine to live jobs; a suspect is decoded alone."""
+        """Files leave a few slots of the engine to live jobs; a suspect is decoded alone.
+
+        An encoder that takes one window at a time needs as long for it as several steps: a final of
+        ten tokens would wait for ten partials, so they wait for it.
+        """
         assert entry.engine is not None
         assert entry.ticket is not None
         others = [e for e in self._running if e.engine is entry.engine] + joining
         if others and (entry.is_suspect or any(other.is_suspect for other in others)):
+            return False
+        is_slow_to_join = entry.engine.encode_batch == 1
+        if is_slow_to_join and not entry.is_final and any(other.is_final for other in others):
             return False
         if not entry.is_live and sum(not e.is_live for e in others) >= self._max_batch_size:
             return False
