@@ -2,9 +2,10 @@
 
     python -m benchmarks.engine --model tiny --against openai-whisper,faster-whisper --json FILE
 
-Full 30 s windows, 90 ± 20 tokens each, greedy. The engines take turns in one process, round after
-round; medians count. Peers are run with each of their settings and compared by their best. Needs
-`pip install faster-whisper matplotlib`. What stands behind the numbers: `benchmarks/peers.py`.
+Full 30 s windows, 90 ± 20 tokens each, greedy. Each engine has a process of its own, and they take
+turns, round after round; medians count. Peers are run with each of their settings and compared by
+their best. Needs `pip install faster-whisper matplotlib`. What stands behind the numbers:
+`benchmarks/peers.py`.
 """
 
 import argparse
@@ -15,8 +16,9 @@ import statistics
 import sys
 import time
 import wave
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +27,14 @@ import torch
 import whisper
 
 from benchmarks import grow, machine, peers
+from benchmarks.worker import CLOCKS, Make, Worker
 from whisper_service.types import WINDOW_SECONDS, Audio
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 PAUSE = 0.5
 """Seconds between two turns: the other's threads stop spinning for work (Intel's after 0.2 s)."""
-
-
 BEAM = "ours, beam search"
 """Compared with nobody but ourselves."""
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-"""With one thread, CPU time compares engines on a machine that others keep busy."""
 
 
 @dataclass(slots=True)
@@ -46,7 +45,7 @@ class Contender:
     setting: str
     batch: int
     dtype: str
-    make: Callable[[], peers.Decode]
+    make: Make
     seconds: list[float] = field(default_factory=list)
     """Per window, a number for each round."""
     n_tokens: int = 0
@@ -63,7 +62,7 @@ def main() -> None:
     windows = peers.dense_windows(_recordings(), options.windows)
     lengths = peers.lengths_of(options.windows)
     contenders = _contenders(options, checkpoint)
-    _run(contenders, windows, lengths, options.rounds, CLOCKS[options.clock])
+    _run(contenders, windows, lengths, options)
     found = _report(contenders, checkpoint, options, sum(lengths))
     _print_table(found)
     if options.json:
@@ -78,7 +77,7 @@ def _contenders(options: argparse.Namespace, checkpoint: Path) -> list[Contender
             f"{dtype}, batch {batch}" + (f", beam {beam}" if beam else ""),
             batch,
             dtype,
-            lambda: peers.ours(checkpoint, dtype, batch, beam),
+            partial(peers.ours, checkpoint, dtype, batch, beam),
         )
 
     found = [our(dtype, batch) for dtype in options.dtypes for batch in options.batches]
@@ -98,7 +97,7 @@ def _theirs_openai(checkpoint: Path) -> Contender:
         "float32, batch 1",
         1,
         "float32",
-        lambda: peers.openai_whisper(checkpoint),
+        partial(peers.openai_whisper, checkpoint),
     )
 
 
@@ -108,7 +107,7 @@ def _theirs_faster(folder: Path, kind: str, batch: int, n_threads: int) -> Conte
         f"{kind}, batch {batch}",
         batch,
         kind,
-        lambda: peers.faster_whisper(folder, kind, n_threads, batch),
+        partial(peers.faster_whisper, folder, kind, n_threads, batch),
     )
 
 
@@ -116,22 +115,26 @@ def _run(
     contenders: list[Contender],
     windows: list[Audio],
     lengths: list[int],
-    n_rounds: int,
-    clock: Callable[[], float],
+    options: argparse.Namespace,
 ) -> None:
     """Take turns; the first round warms up and does not count."""
-    decodes = [contender.make() for contender in contenders]
-    for number in range(n_rounds + 1):
-        for contender, decode in zip(contenders, decodes, strict=True):
-            n = 2 if number == 0 else len(windows)
-            time.sleep(PAUSE)
-            began = clock()
-            counts = decode(windows[:n], lengths[:n])
-            seconds = (clock() - began) / n
-            if number:
-                contender.seconds.append(seconds)
-                contender.n_tokens = sum(counts)
-            _say(f"round {number}: {contender.engine} {contender.setting}: {seconds:.3f} s")
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        engines: list[tuple[Worker, int]] = []
+        for contender in contenders:
+            name = contender.engine.partition(",")[0]
+            if name not in workers:
+                worker = Worker(windows, lengths, options.threads, options.clock)
+                workers[name] = stack.enter_context(worker)
+            engines.append((workers[name], workers[name].make(contender.make)))
+        for number in range(options.rounds + 1):
+            for contender, (worker, engine) in zip(contenders, engines, strict=True):
+                time.sleep(PAUSE)
+                seconds, counts = worker.decode(engine, 2 if number == 0 else len(windows))
+                if number:
+                    contender.seconds.append(seconds)
+                    contender.n_tokens = sum(counts)
+                _say(f"round {number}: {contender.engine} {contender.setting}: {seconds:.3f} s")
 
 
 def _report(

@@ -109,3 +109,11 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert resolve_precision("auto", CPU).dtype == expected
+
+
+@needs_vnni
+def test_bfloat16_finds_its_candidates_in_8_bits_and_weighs_them_exactly() -> None:
+    precision = resolve_precision("bfloat16", CPU)
+    assert precision.has_rough_vocabulary
+    assert not precision.is_quantized
+    assert not resolve_precision("float32", CPU).has_rough_vocabulary

@@ -5,6 +5,9 @@ and values of one row, position by position. Where the past of a row lies is a t
 continued from another takes over a line of the table, and no key or value is moved or copied.
 """
 
+import math
+import mmap
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -45,12 +48,8 @@ def allocate(
     width = dims.n_text_state // heads
     lines = torch.arange(n_lines, dtype=torch.int32, device=device)
     return Cache(
-        cross=torch.zeros(
-            (layers, 2, n_slots, heads, dims.n_audio_ctx, width), dtype=dtype, device=device
-        ),
-        past=torch.zeros(
-            (layers, 2, n_lines, dims.n_text_ctx, heads, width), dtype=dtype, device=device
-        ),
+        cross=_zeros((layers, 2, n_slots, heads, dims.n_audio_ctx, width), dtype, device),
+        past=_zeros((layers, 2, n_lines, dims.n_text_ctx, heads, width), dtype, device),
         table=lines[:, None].repeat(1, dims.n_text_ctx),
     )
 
@@ -60,3 +59,15 @@ def n_bytes(dims: ModelDimensions, n_slots: int, n_lines: int, dtype: torch.dtyp
     positions = n_slots * dims.n_audio_ctx + n_lines * dims.n_text_ctx
     elements = 2 * dims.n_text_layer * dims.n_text_state * positions
     return int(elements * dtype.itemsize + 4 * n_lines * dims.n_text_ctx)
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, on Linux's huge pages if it has any: every step reads all keys and values in use, and
+    looking up 74 MB by pages of 4 kB made tiny's eight rows wait 13 % longer."""
+    if device.type != "cpu" or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.zeros(shape, dtype=dtype, device=device)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    pages = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without them
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype).view(shape)

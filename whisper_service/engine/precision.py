@@ -14,6 +14,9 @@ class Precision:
 
     dtype: torch.dtype
     is_quantized: bool = False
+    has_rough_vocabulary: bool = False
+    """Whether the product with the vocabulary is in 8-bit integers, which only decides which logits
+    are taken again in float32 (`Vocabulary`): a quarter of a step less, the same words."""
 
     @property
     def is_coarse(self) -> bool:
@@ -37,16 +40,22 @@ def resolve_precision(dtype: Dtype, device: torch.device) -> Precision:
         dtype = on_cpu if device.type == "cpu" else "float16"
     resolved = getattr(torch, dtype)
     assert isinstance(resolved, torch.dtype)
-    return Precision(resolved)
+    is_rough = device.type == "cpu" and resolved == torch.bfloat16 and _has_vnni()
+    return Precision(resolved, has_rough_vocabulary=is_rough)
 
 
 def _int8(device: torch.device) -> Precision:
     if device.type != "cpu":
         raise ValueError("int8 is for CPUs; a GPU computes in float16 or bfloat16")
-    if not torch.cpu.get_capabilities().get("avx512_vnni"):
+    if not _has_vnni():
         # Without VNNI two products of 8 bits are summed in 16 and may not fit.
         raise ValueError("int8 needs a processor with AVX512_VNNI; float32 runs on any")
-    return Precision(torch.bfloat16 if has_fast_bfloat16() else torch.float32, is_quantized=True)
+    dtype = torch.bfloat16 if has_fast_bfloat16() else torch.float32
+    return Precision(dtype, is_quantized=True, has_rough_vocabulary=True)
+
+
+def _has_vnni() -> bool:
+    return bool(torch.cpu.get_capabilities().get("avx512_vnni"))
 
 
 def has_fast_bfloat16() -> bool:

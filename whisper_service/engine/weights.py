@@ -144,8 +144,12 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
             _cross_key_values(model), precision, _ROWS_HINT, _balance_of_cross(model, precision)
         ),
         vocabulary=Vocabulary(
-            project=_linear(decoder.token_embedding.weight, None, precision),
-            dtype=torch.float32 if precision.is_quantized else precision.dtype,
+            project=(
+                quantized(decoder.token_embedding.weight.detach(), None)
+                if precision.has_rough_vocabulary
+                else _linear(decoder.token_embedding.weight, None, precision)
+            ),
+            dtype=torch.float32 if precision.has_rough_vocabulary else precision.dtype,
             embedding=embedding,
             times=embedding[-n_times:].float() if precision.is_coarse else None,
         ),
