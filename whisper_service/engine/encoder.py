@@ -10,9 +10,6 @@ from torch import Tensor
 
 from whisper_service.engine.weights import Block, EncoderWeights
 
-_SCORE_ROWS = 500
-"""Queries whose scores are taken at once: 500 x 1500 bfloat16 are 1.5 MB, about a core's cache."""
-
 
 def encode(weights: EncoderWeights, mels: Tensor) -> Tensor:
     """Mels float32 [B, n_mels, 3000] -> features [B, 1500, n_state] in the compute dtype.
@@ -43,27 +40,5 @@ def _attend(qkv: Tensor, weights: EncoderWeights) -> Tensor:
     n_batch, n_frames, width = qkv.shape
     n_heads = weights.n_heads
     heads = qkv.view(n_batch, n_frames, 3, n_heads, width // 3 // n_heads).permute(2, 0, 3, 1, 4)
-    if weights.has_rough_scores and qkv.dtype == torch.bfloat16:
-        attended = _attend_roughly(*heads)
-    else:
-        attended = F.scaled_dot_product_attention(*heads)
+    attended = F.scaled_dot_product_attention(*heads)
     return attended.transpose(1, 2).reshape(n_batch, n_frames, width // 3)
-
-
-def _attend_roughly(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention [B, H, T, D] by plain bfloat16 products, head by head, on a CPU.
-
-    torch's fused kernel keeps the scores in float32, and with it tiny's encoder takes 0.18 s on
-    two Zen 4 cores, with this 0.15 s. Scores of 8 bits cost one more window of 200 its words.
-    """
-    n_batch, n_heads, n_frames, width = queries.shape
-    attended = torch.empty_like(queries, memory_format=torch.contiguous_format)
-    scaled = queries * width**-0.5
-    for row in range(n_batch):
-        for head in range(n_heads):
-            key, value = keys[row, head].t(), values[row, head]
-            for start in range(0, n_frames, _SCORE_ROWS):
-                rows = slice(start, start + _SCORE_ROWS)
-                weights = torch.softmax(scaled[row, head, rows] @ key, dim=-1)
-                attended[row, head, rows] = weights @ value
-    return attended

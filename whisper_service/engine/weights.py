@@ -97,8 +97,6 @@ class EncoderWeights:
     blocks: tuple[Block, ...]
     norm: Norm
     n_heads: int
-    has_rough_scores: bool
-    """Whether attention may round its scores to bfloat16, for speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +121,17 @@ def encoder_weights(model: Whisper, precision: Precision) -> EncoderWeights:
         conv1=(_as(encoder.conv1.weight, dtype), _as(encoder.conv1.bias, dtype)),
         conv2=(_as(encoder.conv2.weight, dtype), _as(encoder.conv2.bias, dtype)),
         positions=_as(encoder.positional_embedding, torch.float32),
-        blocks=tuple(_block(block, precision, n_rows=_ROWS_HINT) for block in encoder.blocks),
-        norm=_norm(encoder.ln_post, _balance_of_cross(model, precision)),
+        blocks=tuple(_block(block, precision, has_many_rows=True) for block in encoder.blocks),
+        norm=_norm(encoder.ln_post),
         n_heads=model.dims.n_audio_head,
-        has_rough_scores=precision.is_quantized,
     )
 
 
 def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
     """Prepare the decoder of `model`."""
     decoder = model.decoder
+    crosses = [block.cross_attn for block in decoder.blocks]
+    key_values = [linear for cross in crosses for linear in (cross.key, cross.value)]
     embedding = _as(decoder.token_embedding.weight, precision.dtype)
     n_times = model.dims.n_audio_ctx + 1
     return DecoderWeights(
@@ -140,14 +139,12 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
         positions=_as(decoder.positional_embedding, torch.float32),
         blocks=tuple(_block(block, precision) for block in decoder.blocks),
         norm=_norm(decoder.ln),
-        cross_key_value=_fused(
-            _cross_key_values(model), precision, _ROWS_HINT, _balance_of_cross(model, precision)
-        ),
+        cross_key_value=_fused(key_values, precision),
         vocabulary=Vocabulary(
             project=(
                 quantized(decoder.token_embedding.weight.detach(), None)
                 if precision.has_rough_vocabulary
-                else _linear(decoder.token_embedding.weight, None, precision)
+                else _linear(decoder.token_embedding.weight, None, precision.dtype)
             ),
             dtype=torch.float32 if precision.has_rough_vocabulary else precision.dtype,
             embedding=embedding,
@@ -158,64 +155,56 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
     )
 
 
-def _cross_key_values(model: Whisper) -> list[nn.Linear]:
-    crosses = [block.cross_attn for block in model.decoder.blocks]
-    return [linear for cross in crosses for linear in (cross.key, cross.value)]
-
-
-def _balance_of_cross(model: Whisper, precision: Precision) -> Tensor | None:
-    """What the encoder's last norm is divided by, for the decoder's first product with it."""
-    return _balance(model.encoder.ln_post, _cross_key_values(model), precision, _ROWS_HINT)
-
-
-def _block(block: ResidualAttentionBlock, precision: Precision, n_rows: int = 1) -> Block:
+def _block(
+    block: ResidualAttentionBlock, precision: Precision, *, has_many_rows: bool = False
+) -> Block:
+    """`has_many_rows`: it is called with 1,500 rows at once, not with a few."""
     attn, mlp = block.attn, block.mlp
-    norm, qkv = _after_norm(block.attn_ln, [attn.query, attn.key, attn.value], precision, n_rows)
-    mlp_norm, mlp_in = _after_norm(block.mlp_ln, [mlp[0]], precision, n_rows)
+    is_worth_it = has_many_rows or mlp[0].weight.numel() >= _WORTH_ROUNDING
+    mlp_parts = _rounded_mlp if precision.is_quantized and is_worth_it else _exact_mlp
+    mlp_norm, mlp_in, mlp_out = mlp_parts(block, precision)
     return Block(
-        norm=norm,
-        qkv=qkv,
-        out=_fused([attn.out], precision, n_rows),
+        norm=_norm(block.attn_ln),
+        qkv=_fused([attn.query, attn.key, attn.value], precision),
+        out=_fused([attn.out], precision),
         cross=_cross(block, precision) if block.cross_attn else None,
         mlp_norm=mlp_norm,
         mlp_in=mlp_in,
-        mlp_out=_fused([mlp[2]], precision, n_rows),
+        mlp_out=mlp_out,
+    )
+
+
+def _exact_mlp(block: ResidualAttentionBlock, precision: Precision) -> tuple[Norm, Linear, Linear]:
+    mlp = block.mlp
+    return _norm(block.mlp_ln), _fused([mlp[0]], precision), _fused([mlp[2]], precision)
+
+
+def _rounded_mlp(
+    block: ResidualAttentionBlock, precision: Precision
+) -> tuple[Norm, Linear, Linear]:
+    """Two thirds of a block's multiplications, in 8 bits. Rounding the projections around attention
+    too costs three more windows of 200 their words."""
+    del precision
+    norm, first, second = _norm(block.mlp_ln), block.mlp[0], block.mlp[2]
+    factors = balance(norm.weight, norm.bias, first.weight.detach())
+    return (
+        Norm(norm.weight / factors, norm.bias / factors),
+        quantized(first.weight.detach().float() * factors, first.bias.detach()),
+        quantized(second.weight.detach(), second.bias.detach()),
     )
 
 
 def _cross(block: ResidualAttentionBlock, precision: Precision) -> Cross:
     attn = block.cross_attn
-    norm, query = _after_norm(block.cross_attn_ln, [attn.query], precision, n_rows=1)
-    return Cross(norm=norm, query=query, out=_fused([attn.out], precision))
+    return Cross(
+        norm=_norm(block.cross_attn_ln),
+        query=_fused([attn.query], precision),
+        out=_fused([attn.out], precision),
+    )
 
 
-def _after_norm(
-    norm: nn.LayerNorm, linears: Sequence[nn.Linear], precision: Precision, n_rows: int
-) -> tuple[Norm, Linear]:
-    """A layer norm and the projections of what it gives."""
-    factors = _balance(norm, linears, precision, n_rows)
-    return _norm(norm, factors), _fused(linears, precision, n_rows, factors)
-
-
-def _balance(
-    norm: nn.LayerNorm, linears: Sequence[nn.Linear], precision: Precision, n_rows: int
-) -> Tensor | None:
-    weight = torch.cat([linear.weight.detach() for linear in linears])
-    if not _is_rounded(weight, precision, n_rows):
-        return None
-    return balance(norm.weight.detach(), norm.bias.detach(), weight)
-
-
-def _fused(
-    linears: Sequence[nn.Linear],
-    precision: Precision,
-    n_rows: int = 1,
-    factors: Tensor | None = None,
-) -> Linear:
-    """Several projections of one input as one; a missing bias (Whisper's keys) is zero.
-
-    `factors` [n_in]: what the input has been divided by.
-    """
+def _fused(linears: Sequence[nn.Linear], precision: Precision) -> Linear:
+    """Several projections of one input as one; a missing bias (Whisper's keys) is zero."""
     weight = torch.cat([linear.weight.detach() for linear in linears])
     biases = [
         torch.zeros(linear.out_features, dtype=weight.dtype, device=weight.device)
@@ -223,29 +212,18 @@ def _fused(
         else linear.bias.detach()
         for linear in linears
     ]
-    if factors is not None:
-        weight = weight.float() * factors
-    return _linear(weight, torch.cat(biases), precision, n_rows)
+    return _linear(weight, torch.cat(biases), precision.dtype)
 
 
-def _is_rounded(weight: Tensor, precision: Precision, n_rows: int) -> bool:
-    """`n_rows`: how many the matrix is mostly called with, one or many."""
-    return precision.is_quantized and (n_rows > 1 or weight.numel() >= _WORTH_ROUNDING)
-
-
-def _linear(weight: Tensor, bias: Tensor | None, precision: Precision, n_rows: int = 1) -> Linear:
-    if _is_rounded(weight, precision, n_rows):
-        return quantized(weight.detach(), bias)
-    dtype = precision.dtype
+def _linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Linear:
     matrix, bias = _as(weight, dtype), None if bias is None else _as(bias, dtype)
     if matrix.device.type == "cpu" and dtype == torch.bfloat16 and has_fast_bfloat16():
         return Packed(torch.ops.mkldnn._reorder_linear_weight(matrix, _ROWS_HINT), bias)
     return Dense(matrix, bias)
 
 
-def _norm(norm: nn.LayerNorm, factors: Tensor | None = None) -> Norm:
-    weight, bias = _as(norm.weight, torch.float32), _as(norm.bias, torch.float32)
-    return Norm(weight, bias) if factors is None else Norm(weight / factors, bias / factors)
+def _norm(norm: nn.LayerNorm) -> Norm:
+    return Norm(_as(norm.weight, torch.float32), _as(norm.bias, torch.float32))
 
 
 def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
