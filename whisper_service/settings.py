@@ -199,6 +199,13 @@ class Settings(BaseSettings):
     decode_timeout: float = Field(
         300, gt=0, description="Time one window may take in WhisperASR, queue included."
     )
+    stuck_timeout: float = Field(
+        120,
+        ge=10,
+        description="Time one step of decoding may take (encoding a window, a token of a batch, a"
+        " model's warm-up) before its WhisperASR replica is replaced. Less than `decode_timeout`,"
+        " so that its windows are decoded by another; more where a big model runs on a slow CPU.",
+    )
     decode_retries: int = Field(
         3, ge=0, description="Times a window is sent again after the replica that had it died."
     )

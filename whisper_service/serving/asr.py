@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -88,7 +89,6 @@ class WhisperASR:
         self._not_ready: ServiceError | None = None
         self._retry_at = 0.0
         self._probe: Future[None] | None = None
-        self._probe_began = 0.0
         self._probe_took = 0.0
         self._n_windows = self._n_done = 0
         self._latest: deque[float] = deque(maxlen=_LATEST)
@@ -300,9 +300,11 @@ class WhisperASR:
         return success is not None and time.monotonic() - success < rest
 
     def _refuse_if_stuck(self, since: float) -> None:
-        limit = 2 * self._settings.decode_timeout  # every caller of this batch has given up by then
+        """A replica that is replaced within `decode_timeout` loses nothing: whoever waits for its
+        windows sends them to another."""
+        limit = self._settings.stuck_timeout
         if time.monotonic() - since > limit:
-            raise RuntimeError(f"one decode has taken more than {limit:g} s")
+            raise RuntimeError(f"one step of decoding has taken more than {limit:g} s")
 
     async def _decode_probe(self) -> None:
         """Decode a moment of sound; raises what that raises. A slow one is asked for later."""
@@ -311,12 +313,9 @@ class WhisperASR:
             if engine is None:
                 return
             self._probe = self._scheduler.call(lambda: self._time_probe(engine))
-            self._probe_began = time.monotonic()
-        try:
+        with suppress(TimeoutError):  # the next check finds the replica busy, and for how long
             async with asyncio.timeout(_PROBE_WAIT):
                 await asyncio.shield(asyncio.wrap_future(self._probe))
-        except TimeoutError:
-            self._refuse_if_stuck(self._probe_began)
 
     def _time_probe(self, engine: "Engine") -> None:
         began = time.monotonic()
