@@ -169,6 +169,12 @@ class Settings(BaseSettings):
     max_uploads: int = Field(
         64, ge=1, description="Uploads one WhisperService replica works on at once."
     )
+    upload_admission_wait: float = Field(
+        60,
+        gt=0,
+        description="Seconds that a new upload's first window would wait, as measured, from which"
+        " uploads are refused before their body is read.",
+    )
     upload_windows_in_flight: int = Field(
         8, ge=1, description="Windows of one upload that are decoded side by side."
     )
