@@ -16,6 +16,7 @@ from whisper_service.engine.engine import Engine
 from whisper_service.engine.ticket import Ticket
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, UnknownModel
 from whisper_service.serving import asr as asr_module
+from whisper_service.serving.answer import Answer
 from whisper_service.serving.asr import WhisperASR
 from whisper_service.settings import Settings
 from whisper_service.types import DecodeJob, Hypothesis
@@ -145,7 +146,7 @@ async def test_one_load_serves_all_who_wait_and_outlives_them(start: Start) -> N
     await asyncio.to_thread(asr.loading.wait, WAIT)
     impatient.cancel()
     asr.load_gate.set()
-    assert await patient == Hypothesis("other", 1.0)
+    assert await patient == Answer(Hypothesis("other", 1.0), "local")
     assert impatient.cancelled()
     assert asr.loads == ["mine", "other"]
 

@@ -26,6 +26,7 @@ from whisper_service.engine import catalog
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
 from whisper_service.serving import logs
+from whisper_service.serving.answer import Answer
 from whisper_service.serving.metrics import ENGINE_MEASURES, WINDOW, EngineMeter, RayMetrics
 from whisper_service.serving.windows import window_span
 from whisper_service.settings import Settings
@@ -35,7 +36,6 @@ from whisper_service.types import (
     Audio,
     DecodeJob,
     DecoderStats,
-    Hypothesis,
     LanguageDetection,
     ModelStatus,
 )
@@ -75,6 +75,7 @@ class WhisperASR:
         self._settings = settings
         self._metrics = RayMetrics([WINDOW, *ENGINE_MEASURES])
         self._tracer = make_tracer(settings)
+        self._replica = _replica_name()
         self._scheduler = Scheduler(
             max_batch_size=settings.max_batch_size,
             batch_wait=settings.batch_wait,
@@ -94,7 +95,7 @@ class WhisperASR:
         self._latest: deque[float] = deque(maxlen=_LATEST)
         await self._preload()
 
-    async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis | ServiceError:
+    async def decode(self, model_size: str, job: DecodeJob) -> Answer | ServiceError:
         """Decode one window with the model `model_size`."""
         return await _as_value(self._decode(model_size, job))
 
@@ -115,7 +116,7 @@ class WhisperASR:
     async def stats(self) -> DecoderStats:
         """Say what this replica is doing; never an error."""
         return DecoderStats(
-            replica=_replica_name(),
+            replica=self._replica,
             models=tuple(self._resident),
             windows_now=self._n_windows,
             windows_done=self._n_done,
@@ -144,7 +145,7 @@ class WhisperASR:
 
     # --- work
 
-    async def _decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
+    async def _decode(self, model_size: str, job: DecodeJob) -> Answer:
         name_session(job.session_id)
         began = time.monotonic()
         self._n_windows += 1
@@ -156,7 +157,7 @@ class WhisperASR:
         finally:
             self._n_windows -= 1
         self._note(catalog.canonical_name(model_size), job, time.monotonic() - began)
-        return hypothesis
+        return Answer(hypothesis, self._replica)
 
     def _note(self, model: str, job: DecodeJob, took: float) -> None:
         self._n_done += 1
