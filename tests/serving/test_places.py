@@ -108,7 +108,7 @@ async def test_a_replica_that_is_gone_takes_its_places_along(
 
 
 async def test_who_gives_up_takes_no_place_along(callers: Callers) -> None:
-    await callers.add(4)
+    await callers.add(5)
     callers.tasks[2].cancel()
     callers.tasks[0].cancel()
     await callers.settle()
