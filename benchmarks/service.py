@@ -31,6 +31,7 @@ from whisper_service.api.transcription import drive
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.policy.file import FilePlan
+from whisper_service.serving.answer import Answer
 from whisper_service.settings import Settings
 from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob, DecodeOptions, Hypothesis, Segment
 
@@ -78,8 +79,8 @@ async def _measure(
         return await asyncio.wrap_future(scheduler.submit(engine, job))
 
     async def by_handle(job: DecodeJob) -> Hypothesis:
-        answer: Hypothesis = await handle.decode.remote(engine.name, job)
-        return answer
+        answer: Answer = await handle.decode.remote(engine.name, job)
+        return answer.hypothesis
 
     try:
         jobs = await _jobs_of(file, directly, n_side_by_side)

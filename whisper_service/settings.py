@@ -169,6 +169,12 @@ class Settings(BaseSettings):
     max_uploads: int = Field(
         64, ge=1, description="Uploads one WhisperService replica works on at once."
     )
+    upload_admission_wait: float = Field(
+        60,
+        gt=0,
+        description="Seconds that a new upload's first window would wait, as measured, from which"
+        " uploads are refused before their body is read.",
+    )
     upload_windows_in_flight: int = Field(
         8, ge=1, description="Windows of one upload that are decoded side by side."
     )
@@ -198,6 +204,13 @@ class Settings(BaseSettings):
     )
     decode_timeout: float = Field(
         300, gt=0, description="Time one window may take in WhisperASR, queue included."
+    )
+    stuck_timeout: float = Field(
+        120,
+        ge=10,
+        description="Time one step of decoding may take (encoding a window, a token of a batch, a"
+        " model's warm-up) before its WhisperASR replica is replaced. Less than `decode_timeout`,"
+        " so that its windows are decoded by another; more where a big model runs on a slow CPU.",
     )
     decode_retries: int = Field(
         3, ge=0, description="Times a window is sent again after the replica that had it died."

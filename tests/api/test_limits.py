@@ -6,6 +6,7 @@ from tests.api.fakes import level, wav
 from whisper_service.api import limits
 from whisper_service.api.limits import Limit, UploadGuard
 from whisper_service.api.memory import WORTH_IT
+from whisper_service.api.upload_queue import UploadQueue
 from whisper_service.errors import Overloaded, RateLimited
 
 
@@ -31,11 +32,11 @@ async def swallows(scope, receive, send):
 class Post:
     """One POST through a guard, part by part."""
 
-    def __init__(self, app=parts, limit=None, headers=(), state=None, **limits):
+    def __init__(self, app=parts, limit=None, headers=(), state=None, path="/", **limits):
         limits = {"max_bytes": 10, "timeout": 60.0, **limits}
         self.guard = UploadGuard(app, uploads=limit or Limit(1, "uploads"), **limits)
         self.headers, self.n_read, self.sent = list(headers), 0, []
-        self.state = state or {}
+        self.state, self.path = state or {}, path
 
     async def run(self, *bodies, hang=False):
         messages = [{"type": "http.request", "body": body, "more_body": True} for body in bodies]
@@ -51,7 +52,8 @@ class Post:
         async def send(message):
             self.sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "headers": self.headers, "state": self.state}
+        scope = {"type": "http", "method": "POST", "path": self.path, "headers": self.headers}
+        scope["state"] = self.state
         await self.guard(scope, receive, send)
         return self.sent[0]["status"]
 
@@ -136,6 +138,15 @@ async def test_more_uploads_than_allowed_are_told_at_once():
     headers = dict(post.sent[0]["headers"])
     assert int(headers[b"retry-after"]) >= 1
     assert post.n_read == 0
+
+
+@pytest.mark.parametrize(("path", "status"), [("/transcribe", 503), ("/tokens", 200)])
+async def test_a_file_that_would_wait_too_long_is_not_read(path, status, monkeypatch):
+    queue = UploadQueue(limit=1.0, n_together=1)
+    monkeypatch.setattr(UploadQueue, "wait", 2.0)
+    post = Post(path=path, queue=queue)
+    assert await post.run(b"x") == status
+    assert (post.n_read == 0) == (status == 503)
 
 
 async def test_a_place_is_free_again_after_a_refusal():

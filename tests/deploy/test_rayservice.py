@@ -1,12 +1,14 @@
 """Each RayService against what will judge it: KubeRay's schema, Ray Serve's, and our settings."""
 
 import functools
+import inspect
 import shlex
 from typing import Any
 
 import jsonschema
 import pytest
 from ray.scripts.scripts import start
+from ray.serve._private import constants
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import ServeDeploySchema
 
@@ -193,3 +195,14 @@ def test_the_copy_kustomize_needs_is_the_file_at_the_top() -> None:
 def _limits(group: Manifest) -> Manifest:
     limits: Manifest = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     return limits
+
+
+def test_a_dead_proxy_is_replaced_within_seconds(service: Manifest) -> None:
+    """Serve's controller looks, wherever it runs; nobody reaches the service through that node."""
+    name = "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S"
+    assert f'"{name}"' in inspect.getsource(constants)
+    for _, spec in pod_specs(service):
+        environment = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}
+        period = float(environment[name])
+        assert period >= 1
+        assert period * constants.PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD <= 10

@@ -16,6 +16,7 @@ from whisper_service.engine.engine import Engine
 from whisper_service.engine.ticket import Ticket
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, UnknownModel
 from whisper_service.serving import asr as asr_module
+from whisper_service.serving.answer import Answer
 from whisper_service.serving.asr import WhisperASR
 from whisper_service.settings import Settings
 from whisper_service.types import DecodeJob, Hypothesis
@@ -145,7 +146,7 @@ async def test_one_load_serves_all_who_wait_and_outlives_them(start: Start) -> N
     await asyncio.to_thread(asr.loading.wait, WAIT)
     impatient.cancel()
     asr.load_gate.set()
-    assert await patient == Hypothesis("other", 1.0)
+    assert await patient == Answer(Hypothesis("other", 1.0), "local")
     assert impatient.cancelled()
     assert asr.loads == ["mine", "other"]
 
@@ -245,10 +246,10 @@ async def test_health_check_of_an_idle_replica_decodes(
         await asr.check_health()
 
 
-async def test_busy_replica_is_healthy_until_nobody_can_be_waiting_any_more(
+async def test_busy_replica_is_healthy_until_one_step_takes_too_long(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asr = await start()
+    asr = await start(stuck_timeout=120, decode_timeout=300)
     probe_at_once(monkeypatch)
     engine = asr.engines["mine"]
     engine.entered.clear()
@@ -256,12 +257,25 @@ async def test_busy_replica_is_healthy_until_nobody_can_be_waiting_any_more(
     at_work = asyncio.create_task(asr.decode("mine", JOB))
     await asyncio.to_thread(engine.entered.wait, WAIT)
     await asr.check_health()
-    began = time.monotonic() - 2 * asr._settings.decode_timeout - 1
-    monkeypatch.setattr(asr._scheduler, "_busy_since", began)
-    with pytest.raises(RuntimeError, match="one decode has taken"):
+    monkeypatch.setattr(asr._scheduler, "_busy_since", time.monotonic() - 121)
+    with pytest.raises(RuntimeError, match="has taken more than 120 s"):
         await asr.check_health()
     engine.gate.set()
     await at_work
+
+
+async def test_a_stuck_probe_is_noticed_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    asr = await start(stuck_timeout=120)
+    probe_at_once(monkeypatch)
+    monkeypatch.setattr(asr_module, "_PROBE_WAIT", 0.01)
+    engine = asr.engines["mine"]
+    engine.entered.clear()
+    engine.gate.clear()
+    await asr.check_health()
+    await asyncio.to_thread(engine.entered.wait, WAIT)
+    monkeypatch.setattr(asr._scheduler, "_busy_since", time.monotonic() - 121)
+    with pytest.raises(RuntimeError, match="has taken more than 120 s"):
+        await asr.check_health()
 
 
 async def test_slow_probe_does_not_hold_up_the_health_check(

@@ -18,11 +18,12 @@ from whisper_service.errors import (
     Unavailable,
     UnknownModel,
 )
+from whisper_service.serving.answer import Answer
 from whisper_service.serving.handles import RemoteDecoder
 from whisper_service.settings import Settings
 from whisper_service.types import DecodeJob, Hypothesis
 
-ANSWER = Hypothesis("en", 1.0)
+ANSWER = Answer(Hypothesis("en", 1.0), "one")
 JOB = DecodeJob(np.zeros(100, np.float32))
 NEVER = object()
 
@@ -81,7 +82,7 @@ def unavailable() -> Exception:
 @pytest.mark.parametrize("failure", [ActorDiedError, unavailable, lambda: Restarting("bye")])
 async def test_same_window_is_sent_again_when_a_replica_goes(failure: Callable[[], Any]) -> None:
     handle = Handle(failure(), failure(), ANSWER)
-    assert await over(handle).decode("base", JOB) == ANSWER
+    assert await over(handle).decode("base", JOB) == ANSWER.hypothesis
     jobs = [arguments[1] for _, arguments in handle.calls]
     assert all(job is jobs[0] for job in jobs)
 
@@ -166,6 +167,22 @@ async def test_files_leave_room_for_live_windows() -> None:
     for _ in range(3):
         await handle.called.get()
     assert [arguments[1].priority for _, arguments in handle.calls] == ["file", "file", "live"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_files_fill_no_doors_of_replicas_that_do_not_run() -> None:
+    two, three = (Answer(ANSWER.hypothesis, name) for name in ("two", "three"))
+    handle = Handle(*[ANSWER, two, three], *[NEVER] * 9)
+    decoder = over(handle, max_batch_size=1, asr_max_replicas=4)
+    tasks = [asyncio.create_task(decoder.decode("base", JOB)) for _ in range(12)]
+    async with asyncio.timeout(10):
+        for _ in range(3 + 3 * 2):
+            await handle.called.get()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert handle.called.empty()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tests.serving.test_asr import FakeEngine
-from tests.serving.test_handles import Handle
+from tests.serving.test_handles import ANSWER, Handle
 from tests.spans import Spans
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.errors import Overloaded
 from whisper_service.serving.handles import RemoteDecoder
 from whisper_service.serving.windows import window_span
 from whisper_service.settings import Settings
-from whisper_service.types import DecodeJob, Hypothesis
+from whisper_service.types import DecodeJob
 
 JOB = DecodeJob(np.zeros(8000, np.float32), priority="live")
 
@@ -24,7 +24,7 @@ def spans() -> Spans:
 
 
 async def test_a_job_carries_the_span_it_is_sent_in(spans: Spans) -> None:
-    handle = Handle(Hypothesis("en", 1.0))
+    handle = Handle(ANSWER)
     decoder = RemoteDecoder(handle, Settings(), spans.tracer)  # type: ignore[arg-type]
     with spans.tracer.start_as_current_span("request"):
         await decoder.decode("base", JOB)
@@ -39,7 +39,7 @@ async def test_a_job_carries_the_span_it_is_sent_in(spans: Spans) -> None:
 
 
 async def test_without_traces_a_job_carries_nothing() -> None:
-    handle = Handle(Hypothesis("en", 1.0))
+    handle = Handle(ANSWER)
     await RemoteDecoder(handle, Settings()).decode("base", JOB)  # type: ignore[arg-type]
     ((_, (_, job)),) = handle.calls
     assert job.trace_parent == ""

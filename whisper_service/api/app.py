@@ -41,6 +41,7 @@ from whisper_service.api.streams import LiveStreams
 from whisper_service.api.tokens import Tokens, tokens_router
 from whisper_service.api.tracing import TraceRequests
 from whisper_service.api.transcription import Transcriber
+from whisper_service.api.upload_queue import UploadQueue
 from whisper_service.keys.configured import check_access
 from whisper_service.settings import Settings
 
@@ -60,6 +61,7 @@ def create_app(
     open this replica only. Reads the keys file; raises `KeysError`.
     """
     key = settings.resume_key or secrets.token_hex()
+    transcriber = Transcriber(settings, decoder)
     app = FastAPI(
         title="Whisper Streaming",
         version=__version__,
@@ -68,10 +70,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[*_traces(tracer), *_middleware(settings, Tokens(key))],
+        middleware=[*_traces(tracer), *_middleware(settings, Tokens(key), transcriber.queue)],
     )
     install_error_handlers(app)
-    transcriber = Transcriber(settings, decoder)
     board = StatsBoard(metrics or NoMetrics())
     streams = LiveStreams(settings, decoder, draining, board)
     tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
@@ -99,7 +100,7 @@ def _traces(tracer: Tracer | None) -> list[Middleware]:
     return [Middleware(TraceRequests, tracer=tracer)]
 
 
-def _middleware(settings: Settings, tokens: Tokens) -> list[Middleware]:
+def _middleware(settings: Settings, tokens: Tokens, queue: UploadQueue) -> list[Middleware]:
     """Outermost first: even a refusal or a bug's answer has the headers that browsers need."""
     return [
         Middleware(StandardHeaders),
@@ -123,6 +124,7 @@ def _middleware(settings: Settings, tokens: Tokens) -> list[Middleware]:
             max_other_bytes=settings.max_message_bytes,
             timeout=settings.upload_timeout,
             min_rate=settings.min_upload_rate,
+            queue=queue,
         ),
     ]
 

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whisper_service.api.access import needed_scope
 from whisper_service.api.errors import error_response
 from whisper_service.api.memory import WORTH_IT, give_back
+from whisper_service.api.upload_queue import UploadQueue
 from whisper_service.errors import (
     InvalidRequest,
     Overloaded,
@@ -72,14 +74,17 @@ class UploadGuard:
         timeout: float,
         max_other_bytes: int | None = None,
         min_rate: float = 0.0,
+        queue: UploadQueue | None = None,
     ) -> None:
-        """`min_rate`: bytes a second that have to come, averaged; 0 is any."""
+        """`min_rate`: bytes a second that have to come, averaged; 0 is any. `queue` says whether
+        it allows another file."""
         self._app = app
         self._uploads = uploads
         self._max_bytes = max_bytes
         self._max_other_bytes = max_bytes if max_other_bytes is None else max_other_bytes
         self._timeout = timeout
         self._min_rate = min_rate
+        self._queue = queue
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
@@ -92,6 +97,8 @@ class UploadGuard:
         body = _Body(receive, send, max_bytes, self._timeout, self._min_rate)
         body.spend = scope.setdefault("state", {}).get("spend_bytes", body.spend)
         try:
+            if self._queue is not None and needed_scope(scope) == "transcribe":
+                self._queue.check()
             with self._uploads.admit():
                 body.check_length(headers)
                 scope["state"]["deadline"] = body.deadline

@@ -15,6 +15,7 @@ import numpy as np
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.limits import time_is_up
 from whisper_service.api.tasks import task_group
+from whisper_service.api.upload_queue import UploadQueue
 from whisper_service.audio.decode import AudioFile, DecodeLimits, open_audio
 from whisper_service.policy.file import FilePlan
 from whisper_service.settings import Settings
@@ -89,11 +90,15 @@ async def _feed(plan: FilePlan, blocks: Blocks) -> None:
 
 
 class Transcriber:
-    """What a replica needs for every upload: the decoder, the limits, the places for ffmpeg."""
+    """What a replica needs for every upload: the decoder, the limits, the places for ffmpeg.
+
+    `queue` knows how long another upload would wait.
+    """
 
     def __init__(self, settings: Settings, decoder: Decoder) -> None:
         self._settings = settings
         self._decoder = decoder
+        self.queue = UploadQueue(settings.upload_admission_wait, settings.max_batch_size)
         self._ffmpeg = asyncio.Semaphore(settings.max_ffmpeg)
 
     async def transcribe(
@@ -112,18 +117,21 @@ class Transcriber:
         plan = FilePlan(options, max_in_flight=self._settings.upload_windows_in_flight)
         done: list[Segment] = []
 
-        async def decode(job: DecodeJob) -> Hypothesis:
-            return await self._decoder.decode(model_size, job)
+        with self.queue.upload() as upload:
 
-        async with self._time_limit(deadline), self._open(file) as (audio, blocks):
+            async def decode(job: DecodeJob) -> Hypothesis:
+                with upload.window():
+                    return await self._decoder.decode(model_size, job)
 
-            async def collect(segments: list[Segment]) -> None:
-                done.extend(segments)
-                if report is not None:
-                    await report(_progress(plan, segments, audio.duration_hint))
+            async with self._time_limit(deadline), self._open(file) as (audio, blocks):
 
-            await drive(plan, blocks, decode, collect)
-            warnings = tuple(audio.warnings)
+                async def collect(segments: list[Segment]) -> None:
+                    done.extend(segments)
+                    if report is not None:
+                        await report(_progress(plan, segments, audio.duration_hint))
+
+                await drive(plan, blocks, decode, collect)
+                warnings = tuple(audio.warnings)
         return Transcript(
             language=plan.language or options.language or "",
             duration=plan.duration,

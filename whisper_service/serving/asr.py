@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -25,6 +26,7 @@ from whisper_service.engine import catalog
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
 from whisper_service.serving import logs
+from whisper_service.serving.answer import Answer
 from whisper_service.serving.metrics import ENGINE_MEASURES, WINDOW, EngineMeter, RayMetrics
 from whisper_service.serving.windows import window_span
 from whisper_service.settings import Settings
@@ -34,7 +36,6 @@ from whisper_service.types import (
     Audio,
     DecodeJob,
     DecoderStats,
-    Hypothesis,
     LanguageDetection,
     ModelStatus,
 )
@@ -74,6 +75,7 @@ class WhisperASR:
         self._settings = settings
         self._metrics = RayMetrics([WINDOW, *ENGINE_MEASURES])
         self._tracer = make_tracer(settings)
+        self._replica = _replica_name()
         self._scheduler = Scheduler(
             max_batch_size=settings.max_batch_size,
             batch_wait=settings.batch_wait,
@@ -88,13 +90,12 @@ class WhisperASR:
         self._not_ready: ServiceError | None = None
         self._retry_at = 0.0
         self._probe: Future[None] | None = None
-        self._probe_began = 0.0
         self._probe_took = 0.0
         self._n_windows = self._n_done = 0
         self._latest: deque[float] = deque(maxlen=_LATEST)
         await self._preload()
 
-    async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis | ServiceError:
+    async def decode(self, model_size: str, job: DecodeJob) -> Answer | ServiceError:
         """Decode one window with the model `model_size`."""
         return await _as_value(self._decode(model_size, job))
 
@@ -115,7 +116,7 @@ class WhisperASR:
     async def stats(self) -> DecoderStats:
         """Say what this replica is doing; never an error."""
         return DecoderStats(
-            replica=_replica_name(),
+            replica=self._replica,
             models=tuple(self._resident),
             windows_now=self._n_windows,
             windows_done=self._n_done,
@@ -144,7 +145,7 @@ class WhisperASR:
 
     # --- work
 
-    async def _decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
+    async def _decode(self, model_size: str, job: DecodeJob) -> Answer:
         name_session(job.session_id)
         began = time.monotonic()
         self._n_windows += 1
@@ -156,7 +157,7 @@ class WhisperASR:
         finally:
             self._n_windows -= 1
         self._note(catalog.canonical_name(model_size), job, time.monotonic() - began)
-        return hypothesis
+        return Answer(hypothesis, self._replica)
 
     def _note(self, model: str, job: DecodeJob, took: float) -> None:
         self._n_done += 1
@@ -300,9 +301,11 @@ class WhisperASR:
         return success is not None and time.monotonic() - success < rest
 
     def _refuse_if_stuck(self, since: float) -> None:
-        limit = 2 * self._settings.decode_timeout  # every caller of this batch has given up by then
+        """A replica that is replaced within `decode_timeout` loses nothing: whoever waits for its
+        windows sends them to another."""
+        limit = self._settings.stuck_timeout
         if time.monotonic() - since > limit:
-            raise RuntimeError(f"one decode has taken more than {limit:g} s")
+            raise RuntimeError(f"one step of decoding has taken more than {limit:g} s")
 
     async def _decode_probe(self) -> None:
         """Decode a moment of sound; raises what that raises. A slow one is asked for later."""
@@ -311,12 +314,9 @@ class WhisperASR:
             if engine is None:
                 return
             self._probe = self._scheduler.call(lambda: self._time_probe(engine))
-            self._probe_began = time.monotonic()
-        try:
+        with suppress(TimeoutError):  # the next check finds the replica busy, and for how long
             async with asyncio.timeout(_PROBE_WAIT):
                 await asyncio.shield(asyncio.wrap_future(self._probe))
-        except TimeoutError:
-            self._refuse_if_stuck(self._probe_began)
 
     def _time_probe(self, engine: "Engine") -> None:
         began = time.monotonic()

@@ -28,6 +28,8 @@ from whisper_service.errors import (
     TimedOut,
     Unavailable,
 )
+from whisper_service.serving.answer import Answer
+from whisper_service.serving.places import FilePlaces
 from whisper_service.serving.windows import job_attributes
 from whisper_service.settings import Settings
 from whisper_service.tracing import current_parent
@@ -63,7 +65,7 @@ class RemoteDecoder:
         # Files keep every replica's running and next batch full and no more. The rest waits here,
         # without a deadline, and a live window does not stand behind it at the replica's door.
         ahead = min(2 * settings.max_batch_size, settings.asr_max_requests)
-        self._file_slots = asyncio.Semaphore(ahead * settings.asr_max_replicas)
+        self._file_places = FilePlaces(ahead, settings.asr_max_replicas)
         self._models: list[ModelStatus] = []
         self._models_at = -_MODELS_MAX_AGE
         self._models_lock = asyncio.Lock()
@@ -72,19 +74,20 @@ class RemoteDecoder:
     async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
         """Decode one window, again if the replica that had it dies."""
         limit = self._settings.decode_timeout
-        slot: AbstractAsyncContextManager[Any]
-        slot = self._file_slots if job.priority == "file" else nullcontext()
+        place: AbstractAsyncContextManager[None]
+        place = self._file_places.place() if job.priority == "file" else nullcontext()
         job = replace(job, session_id=current_session())
         with self._tracer.start_as_current_span(
             "WhisperASR.decode", kind=SpanKind.CLIENT, attributes=job_attributes(job)
         ):
-            async with slot:
+            async with place:
                 if job.deadline is None:  # after it nobody waits any more
                     job = replace(job, deadline=time.time() + limit)
                 job = replace(job, trace_parent=current_parent())
-                answer = await self._call("decode", model_size, job, limit=limit)
+                answer: Answer = await self._call("decode", model_size, job, limit=limit)
+        self._file_places.answered(answer.replica)
         self._proven_at = time.monotonic()
-        return cast("Hypothesis", answer)
+        return answer.hypothesis
 
     async def detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
         """Say which language the first 30 s of `audio` are in."""
