@@ -124,18 +124,22 @@ def expected(reference: Whisper) -> dict[str, DecodingResult]:
     return {name: case.expected(reference) for name, case in CASES.items()}
 
 
-@pytest.fixture
-def results(demo: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[str, Result]]:
+def recorded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[str, Result]]:
     """By a job's id: language and raw decode, before segments without text are left out."""
     found: dict[int, tuple[str, Result]] = {}
-    finish = demo.finish
+    finish = engine.finish
 
     def recording(run: Run, result: Result) -> None:
         found[id(run.job)] = (run.detection.language, result)
         finish(run, result)
 
-    monkeypatch.setattr(demo, "finish", recording)
+    monkeypatch.setattr(engine, "finish", recording)
     return found
+
+
+@pytest.fixture
+def results(demo: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[str, Result]]:
+    return recorded(demo, monkeypatch)
 
 
 def assert_same(found: tuple[str, Result], expected: DecodingResult) -> None:

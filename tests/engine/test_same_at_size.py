@@ -12,11 +12,10 @@ import whisper
 from whisper.model import ModelDimensions, Whisper
 
 from benchmarks.grow import SIZES, grow
-from tests.engine.test_same_as_whisper import CASES, assert_same
+from tests.engine.test_same_as_whisper import CASES, assert_same, recorded
 from whisper_service.engine.engine import Engine
 from whisper_service.engine.fallback import Result
 from whisper_service.engine.precision import EXACT
-from whisper_service.engine.run import Run
 from whisper_service.types import DecodeJob
 
 pytestmark = [
@@ -43,14 +42,7 @@ def tiny(demo_path: Path) -> Whisper:
 def raw_decodes(
     engine: Engine, jobs: list[DecodeJob], monkeypatch: pytest.MonkeyPatch
 ) -> dict[int, tuple[str, Result]]:
-    found: dict[int, tuple[str, Result]] = {}
-    finish = engine.finish
-
-    def recording(run: Run, result: Result) -> None:
-        found[id(run.job)] = (run.detection.language, result)
-        finish(run, result)
-
-    monkeypatch.setattr(engine, "finish", recording)
+    found = recorded(engine, monkeypatch)
     engine.decode(jobs)
     return found
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from whisper_service.api.access import needed_scope
 from whisper_service.api.errors import error_response
 from whisper_service.api.memory import WORTH_IT, give_back
-from whisper_service.api.upload_queue import UploadQueue
+from whisper_service.api.upload_queue import RETRY_AFTER, UploadQueue
 from whisper_service.errors import (
     InvalidRequest,
     Overloaded,
@@ -23,10 +23,6 @@ from whisper_service.errors import (
     ServiceError,
     TimedOut,
 )
-
-RETRY_AFTER = 2.0
-"""Seconds. Most uploads end within a few; clients that were refused add their own jitter."""
-
 
 PATIENCE = 10.0
 """Seconds a body may be slower than its least rate in all: a radio link that changes cells takes a

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from whisper_service.api.access import needed_scope
 from whisper_service.api.denial import deny
-from whisper_service.api.limits import RETRY_AFTER
 from whisper_service.api.tokens import Grant
+from whisper_service.api.upload_queue import RETRY_AFTER
 from whisper_service.errors import RateLimited
 from whisper_service.keys.key import ApiKey
 from whisper_service.settings import Settings

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from whisper_service.errors import Overloaded
 
 RETRY_AFTER = 2.0
-"""Seconds, the least a refused client is told to wait; most uploads end within a few."""
+"""Seconds, the least a refused client is told to wait: most uploads end within a few, and clients
+that were refused add their own jitter."""
 MAX_RETRY_AFTER = 60.0
 """And the most: replicas come, and uploads are given up."""
 _RECENT = 64

@@ -161,8 +161,11 @@ def _block(
     """`has_many_rows`: it is called with 1,500 rows at once, not with a few."""
     attn, mlp = block.attn, block.mlp
     is_worth_it = has_many_rows or mlp[0].weight.numel() >= _WORTH_ROUNDING
-    mlp_parts = _rounded_mlp if precision.is_quantized and is_worth_it else _exact_mlp
-    mlp_norm, mlp_in, mlp_out = mlp_parts(block, precision)
+    if precision.is_quantized and is_worth_it:
+        mlp_norm, mlp_in, mlp_out = _rounded_mlp(block)
+    else:
+        mlp_norm = _norm(block.mlp_ln)
+        mlp_in, mlp_out = _fused([mlp[0]], precision), _fused([mlp[2]], precision)
     return Block(
         norm=_norm(block.attn_ln),
         qkv=_fused([attn.query, attn.key, attn.value], precision),
@@ -174,17 +177,9 @@ def _block(
     )
 
 
-def _exact_mlp(block: ResidualAttentionBlock, precision: Precision) -> tuple[Norm, Linear, Linear]:
-    mlp = block.mlp
-    return _norm(block.mlp_ln), _fused([mlp[0]], precision), _fused([mlp[2]], precision)
-
-
-def _rounded_mlp(
-    block: ResidualAttentionBlock, precision: Precision
-) -> tuple[Norm, Linear, Linear]:
+def _rounded_mlp(block: ResidualAttentionBlock) -> tuple[Norm, Linear, Linear]:
     """Two thirds of a block's multiplications, in 8 bits. Rounding the projections around attention
     too costs three more windows of 200 their words."""
-    del precision
     norm, first, second = _norm(block.mlp_ln), block.mlp[0], block.mlp[2]
     factors = balance(norm.weight, norm.bias, first.weight.detach())
     return (
