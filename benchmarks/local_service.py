@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
+from benchmarks.processes import family
+
 ROOT = Path(__file__).parents[1]
 _START_LIMIT = 180.0
 """Seconds. Ray, two deployments and a warmed model take 15 s on two idle cores."""
@@ -43,16 +45,7 @@ class Service:
 
     def processes(self) -> dict[int, str]:
         """What was started and all below it, that still runs: process ids and their titles."""
-        parents, titles = {}, {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                stat = (folder / "stat").read_text().rpartition(")")[2].split()
-                titles[int(folder.name)] = (folder / "cmdline").read_text()
-            except OSError:  # it has just ended
-                continue
-            if stat[0] != "Z":
-                parents[int(folder.name)] = int(stat[1])
-        return {pid: title for pid, title in titles.items() if _is_in(pid, self.pid, parents)}
+        return family(self.pid)
 
     def kill(self) -> None:
         """End all of it at once and without a word, as a power cut does."""
@@ -70,7 +63,7 @@ def local_service(settings: Mapping[str, str], log: Path) -> Iterator[Service]:
     On a free port, unless one is given. Raises RuntimeError with the end of the log if it does
     not become ready.
     """
-    port = int(settings.get("WHISPER_PORT", 0)) or _free_port()
+    port = int(settings.get("WHISPER_PORT", 0)) or free_port()
     environment = {
         **os.environ,
         "WHISPER_PORT": str(port),
@@ -94,7 +87,8 @@ def local_service(settings: Mapping[str, str], log: Path) -> Iterator[Service]:
             process.wait(timeout=60)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
@@ -109,11 +103,3 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
         except (URLError, OSError):
             time.sleep(0.2)
     raise RuntimeError(f"the service did not become ready:\n{log.read_text()[-4000:]}")
-
-
-def _is_in(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
-    while pid in parents:
-        if pid == ancestor:
-            return True
-        pid = parents[pid]
-    return False

@@ -7,7 +7,6 @@ are counted only, as Ray does it.
 
 import json
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from ray import serve
 from ray.serve._private.api import serve_start
 from ray.serve.schema import ServeDeploySchema
 
+from benchmarks.local_service import free_port
 from tests.deploy.manifests import ROOT, Manifest, pod_specs, rayservice, serve_config
 
 KEY = "a key that only this test has"
@@ -50,7 +50,7 @@ def deploy(source: str) -> dict[str, Any]:
     """Start, deploy, ask, stop."""
     service = rayservice(source)
     os.environ.update(environment(service), RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
-    port = _free_port()
+    port = free_port()
     config = ServeDeploySchema(**adapted(serve_config(service), port))
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
         ray.init(
@@ -92,12 +92,6 @@ def _answers(url: str) -> dict[str, Any]:
         stranger = client.get("/models").status_code
         answer = client.post("/transcribe", headers=headers, files={"file": file})
         return {"stranger": stranger, "code": answer.status_code, "answer": answer.json()}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.local_service import free_port
 from tests.serving.collector import Collector, running_collector
 from whisper_service.settings import Settings
 
@@ -79,7 +79,7 @@ def cluster(
     late_settings = Settings(
         **small, default_model="late", model_dir=tmp_path_factory.mktemp("late")
     )
-    port = _free_port()
+    port = free_port()
     ray.init(
         address="local",
         num_cpus=2,
@@ -99,9 +99,3 @@ def cluster(
     finally:
         serve.shutdown()
         ray.shutdown()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
