@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from whisper_service.api.trace import SessionFilter
 from whisper_service.engine.engine import Engine
@@ -135,6 +136,17 @@ async def test_models_of_the_settings_are_loaded_and_have_decoded_before_it_is_r
     assert asr.loads == ["mine", "other"]
     assert [engine.warm_ups for engine in asr.engines.values()] == [1, 1]
     assert await asr.check() is None
+
+
+@pytest.mark.parametrize(("num_cpus", "n_threads"), [(3.0, 3), (0.5, 1)])
+async def test_decoding_uses_as_many_threads_as_the_replica_has_cores(
+    start: Start, num_cpus: float, n_threads: int
+) -> None:
+    """Also where the decoding thread has been at work before: OpenMP counts for each thread."""
+    asr = await start(asr_num_cpus=num_cpus)
+    await asyncio.wrap_future(asr._scheduler.call(lambda: torch.set_num_threads(2)))
+    await asr.decode("other", JOB)
+    assert await asyncio.wrap_future(asr._scheduler.call(torch.get_num_threads)) == n_threads
 
 
 async def test_one_load_serves_all_who_wait_and_outlives_them(start: Start) -> None:

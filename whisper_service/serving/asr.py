@@ -238,7 +238,7 @@ class WhisperASR:
         began = time.monotonic()
         logger.info("loading model %s", name)
         engine = await asyncio.to_thread(self._load_engine, name)
-        await asyncio.wrap_future(self._scheduler.call(engine.warm_up))
+        await asyncio.wrap_future(self._scheduler.call(lambda: self._warm_up(engine)))
         self._resident[name] = engine
         logger.info(
             "model %s is ready after %.1f s, with %.0f MiB for the keys and values of its windows",
@@ -248,13 +248,17 @@ class WhisperASR:
         )
         return engine
 
-    def _load_engine(self, name: str) -> "Engine":
+    def _warm_up(self, engine: "Engine") -> None:
+        """On the decoding thread: OpenMP's number of threads is the calling thread's own, and with
+        more of them than cores they spend their time waiting for each other."""
         import torch
 
+        torch.set_num_threads(max(1, int(self._settings.asr_num_cpus or 1)))
+        engine.warm_up()
+
+    def _load_engine(self, name: str) -> "Engine":
         from whisper_service.engine.engine import load_engine
 
-        # Ray sets OMP_NUM_THREADS to the replica's CPUs, at least 1, unless the operator did.
-        torch.set_num_threads(max(1, int(self._settings.asr_num_cpus or 1)))
         return load_engine(
             name,
             self._settings.weights_dir,
