@@ -19,7 +19,14 @@ from tests.policy.world import (
 )
 from whisper_service.policy.events import Done, Final, Partial, SpeechEnded, SpeechStarted
 from whisper_service.policy.stream import StreamPlan
-from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, DecodeJob, Hypothesis, Segment
+from whisper_service.types import (
+    SAMPLE_RATE,
+    WINDOW_SAMPLES,
+    DecodeJob,
+    DecodeOptions,
+    Hypothesis,
+    Segment,
+)
 
 SENTENCE = [Spoken(0.4, 0.05)] * 3 + [Spoken(0.4, 1.5)]
 FLUENT = [Spoken(0.4, 0.05)] * 60
@@ -293,6 +300,13 @@ def test_what_becomes_final_is_decoded_before_partials() -> None:
     run = stream(synthesise(SENTENCE), config(partial_interval=0.5))
     assert {job.priority for job in run.jobs[:-1]} == {"live"}
     assert run.jobs[-1].priority == "final"
+
+
+def test_only_what_may_become_final_is_decoded_again_at_other_temperatures() -> None:
+    run = stream(synthesise(SENTENCE), config(partial_interval=0.5))
+    temperatures = {job.priority: job.options.temperatures for job in run.jobs}
+    assert temperatures["live"] == (0.0,)
+    assert temperatures["final"] == DecodeOptions().temperatures
 
 
 def test_a_partial_in_flight_is_overtaken_by_the_pause_that_may_be_the_end() -> None:

@@ -109,8 +109,12 @@ class Agenda:
         return Task(kind, begin, self._at.border, end, self._listener.received, job)
 
     def _options(self, kind: Kind) -> DecodeOptions:
-        """Ask for word times only where they are needed: they cost another pass."""
+        """Ask for what is needed only: word times cost another pass, and a doubtful decode up to
+        five more. A partial that hears half a word is often in doubt, and the next one replaces it.
+        """
         options = replace(self._config.decode, language=self._teller.language.known)
+        if kind is Kind.PARTIAL:
+            options = replace(options, temperatures=options.temperatures[:1])
         if self._has_words:
             return options
         needs_words = self._at.lead > 0 or (
