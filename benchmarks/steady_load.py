@@ -20,14 +20,19 @@ from whisper_service.client.stream import LiveStream
 from whisper_service.client.tape import Tape
 from whisper_service.types import SAMPLE_RATE
 
-CONFIG = {"language": "en", "partial_interval": 0.5, "use_context": False}
+CONFIG = {"language": "en", "partial_interval": 1.0, "use_context": False}
 """Without context, so that a word depends on its own sound alone, not on where decodes began."""
+FIELDS = {"language": "en", "temperature": "0"}
+"""Of an upload. Its words repeat, which a decoder takes for a loop and tries other temperatures."""
 SPOKEN = make_track(1)
 """One recording and a pause; a stream says it again and again."""
-UPLOADED = make_track(60)
-"""Two windows and a half, so that an upload is on its way most of the time."""
+UPLOADED = make_track(25)
+"""About one window."""
 PATIENCE = 60.0
 """Seconds a client tries to connect again, and an upload may take."""
+_UPLOAD_EVERY = 3.0
+"""Seconds from one upload of a client to its next, unless the first takes longer. Clients that
+never rest would keep every core busy by themselves, and any fault would look like a stall."""
 _FRAME_SECONDS = 0.2
 _STAGGER = 0.37
 """Seconds between two streams' beginnings, so that they do not breathe in step."""
@@ -92,7 +97,7 @@ class SteadyLoad:
     """
 
     def __init__(self, port: int, n_uploads: int, n_streams: int) -> None:
-        """`n_uploads`: clients that send one file after the other."""
+        """`n_uploads`: clients that send a file every few seconds."""
         self._port = port
         self._n_uploads = n_uploads
         self._has_ended = threading.Event()
@@ -138,6 +143,7 @@ class SteadyLoad:
     async def _keep_uploading(self) -> None:
         wav = as_wav(UPLOADED.pcm)
         while not self._has_ended.is_set():
+            due = time.monotonic() + _UPLOAD_EVERY
             upload = Upload(time.monotonic())
             self.uploads.append(upload)
             try:
@@ -146,6 +152,7 @@ class SteadyLoad:
             except (TimeoutError, httpx.HTTPStatusError) as error:
                 upload.failure = f"{type(error).__name__}: {error}"
             upload.ended = time.monotonic()
+            await asyncio.sleep(due - time.monotonic())
 
     async def _send(self, upload: Upload, wav: bytes) -> None:
         url = f"http://127.0.0.1:{self._port}/transcribe"
@@ -154,7 +161,7 @@ class SteadyLoad:
             try:
                 async with httpx.AsyncClient(timeout=PATIENCE) as client:
                     files = {"file": ("speech.wav", wav)}
-                    answer = await client.post(url, files=files, data={"language": "en"})
+                    answer = await client.post(url, files=files, data=FIELDS)
             except httpx.TransportError:
                 upload.n_broken += 1
                 await asyncio.sleep(_PAUSE)

@@ -16,7 +16,7 @@ from ray.serve.schema import ServeDeploySchema
 
 import main
 from whisper_service.keys.file import KeysError
-from whisper_service.serving import deployments
+from whisper_service.serving import deployments, proxy
 from whisper_service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -154,6 +154,12 @@ def test_dashboard_that_others_reach_asks_for_a_token(
     monkeypatch.setattr(os, "environ", {})
     main._prepare_environment(Settings(dashboard_host=host))
     assert os.environ["RAY_AUTH_MODE"] == expected
+
+
+def test_proxies_answer_for_replicas_that_die(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    main._prepare_environment(Settings())
+    assert os.environ[proxy.CALLBACK_VARIABLE] == proxy.CALLBACK
 
 
 def test_more_gpus_than_there_are_is_said_instead_of_waited_for() -> None:

@@ -21,6 +21,7 @@ from tests.deploy.manifests import (
     rayservice,
     serve_config,
 )
+from whisper_service.serving import proxy
 from whisper_service.settings import Settings
 
 CRD = ROOT.parent / "shared" / "crd" / "ray.io_rayservices.yaml"
@@ -206,3 +207,9 @@ def test_a_dead_proxy_is_replaced_within_seconds(service: Manifest) -> None:
         period = float(environment[name])
         assert period >= 1
         assert period * constants.PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD <= 10
+
+
+def test_every_proxy_answers_for_a_replica_that_died(service: Manifest) -> None:
+    for _, spec in pod_specs(service):
+        environment = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}
+        assert environment[proxy.CALLBACK_VARIABLE] == proxy.CALLBACK
