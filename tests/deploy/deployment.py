@@ -20,7 +20,7 @@ from ray.serve._private.api import serve_start
 from ray.serve.schema import ServeDeploySchema
 
 from benchmarks.local_service import free_port
-from tests.deploy.manifests import ROOT, Manifest, pod_specs, rayservice, serve_config
+from tests.deploy.manifests import ROLE, ROOT, Manifest, pod_specs, rayservice, serve_config
 
 KEY = "a key that only this test has"
 START_TIMEOUT = 180.0
@@ -57,6 +57,7 @@ def deploy(source: str) -> dict[str, Any]:
             address="local",
             num_cpus=16,
             num_gpus=4,
+            labels={ROLE: "service"},
             include_dashboard=False,
             object_store_memory=150_000_000,
             log_to_driver=False,

@@ -193,6 +193,17 @@ def test_the_copy_kustomize_needs_is_the_file_at_the_top() -> None:
     assert (ROOT / "deploy/base/rayservice.yaml").read_text() == top, "run `make manifests`"
 
 
+def test_no_gpu_node_is_kept_by_what_needs_none(service: Manifest, serve: Manifest) -> None:
+    """A WhisperService there would take a WhisperASR's cores, and the node is never idle."""
+    groups = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    if not any("nvidia.com/gpu" in _limits(group) for group in groups):
+        pytest.skip("no worker has a GPU")
+    wanted = deployments(serve)["WhisperService"]["ray_actor_options"]["label_selector"].items()
+    can_take = [group for group in groups if wanted <= group.get("labels", {}).items()]
+    assert can_take
+    assert not any("nvidia.com/gpu" in _limits(group) for group in can_take)
+
+
 def _limits(group: Manifest) -> Manifest:
     limits: Manifest = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     return limits
