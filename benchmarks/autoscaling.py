@@ -26,7 +26,8 @@ LIMIT = 120.0
 QUICK: dict[str, Any] = {
     "min_replicas": 1,
     "max_replicas": 2,
-    "look_back_period_s": 4,
+    # Replicas report every 10 s, and Serve wants to look back on more than one report.
+    "look_back_period_s": 11,
     "upscale_delay_s": 2,
     "downscale_delay_s": 10,
     "downscaling_factor": None,
@@ -58,13 +59,18 @@ class Watch:
     def now(self) -> float:
         return time.monotonic() - self._began
 
-    def until_all_run(self, n_replicas: int) -> float:
-        """Return how many seconds it took until that many of both deployments ran."""
+    def until_all_run(self, n_replicas: int, steady_for: float = 2.0) -> float:
+        """Return how many seconds it took until that many of both deployments ran, and stayed."""
+        began = since = self.now
 
         def all_run() -> bool:
-            return all(n == n_replicas for n in self._look().values())
+            nonlocal since
+            if any(n != n_replicas for n in self._look().values()):
+                since = self.now
+            return self.now - since >= steady_for
 
-        return self._cluster.wait_until(all_run, LIMIT)
+        self._cluster.wait_until(all_run, LIMIT)
+        return since - began
 
     def during(self, seconds: float) -> None:
         """Watch on for so long."""
@@ -75,7 +81,10 @@ class Watch:
 
     def _look(self) -> dict[str, int]:
         states = self._cluster.replicas()
-        running = {name: states.get(name, {}).get("RUNNING", 0) for name in DEPLOYMENTS}
+        running = {
+            name: sum(states.get(name, {}).get(state, 0) for state in ("RUNNING", "UPDATING"))
+            for name in DEPLOYMENTS
+        }
         self.looks.append(Look(self.now, running))
         return running
 
@@ -98,7 +107,7 @@ def _measure(cluster: LocalCluster) -> dict[str, Any]:
         **{name: {**QUICK, "target_ongoing_requests": TARGETS[name]} for name in DEPLOYMENTS}
     )
     watch = Watch(cluster)
-    watch.until_all_run(1)
+    watch.until_all_run(1, steady_for=QUICK["downscale_delay_s"] + _HOLD)
     with SteadyLoad(cluster.port, 0, _N_KEPT) as kept:
         load_on = watch.now
         with SteadyLoad(cluster.port, _N_UPLOADS, _N_MORE_STREAMS) as more:

@@ -92,7 +92,7 @@ class Outcome:
 def main() -> None:
     options = _options()
     outcomes = []
-    with local_cluster() as cluster:
+    with local_cluster(n_asr=options.asr) as cluster:
         _report("the cluster runs")
         for fault in options.only:
             outcomes.append(_try(fault, cluster, options))
@@ -164,6 +164,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", type=_faults, default=list(FAULTS), help="of " + ",".join(FAULTS))
     parser.add_argument("--uploads", type=int, default=2, help="at once (%(default)s)")
     parser.add_argument("--streams", type=int, default=4, help="(%(default)s)")
+    parser.add_argument("--asr", type=int, default=2, help="WhisperASR replicas (%(default)s)")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

@@ -30,9 +30,9 @@ Node = Any
 """ray._private.node.Node, which has no types."""
 START_TIMEOUT = 180.0
 _POLL = 0.1
-_NODES = {
-    "service": {"num_cpus": 2},
-    "asr": {"num_cpus": 1, "num_gpus": 1},
+_NODES: dict[str, dict[str, Any]] = {
+    "service": {"num_cpus": 2, "labels": {"whisper-streaming/role": "service"}},
+    "asr": {"num_cpus": 1, "num_gpus": 1, "labels": {"whisper-streaming/role": "asr"}},
 }
 """A node for each kind of worker has room for one WhisperASR, or for two WhisperService."""
 
@@ -92,7 +92,8 @@ class LocalCluster:
         }
 
     def is_whole(self) -> bool:
-        """Whether Serve says that all it wants runs, and every replica and proxy has a process."""
+        """Whether Serve says that all it wants runs: every replica, and every proxy but those that
+        it takes away, on nodes whose last replica has gone."""
         status = serve.status()
         if any(
             application.status == "DEPLOY_FAILED" for application in status.applications.values()
@@ -103,7 +104,7 @@ class LocalCluster:
             bool(states)
             and all(application.status == "RUNNING" for application in status.applications.values())
             and all(found == {"RUNNING"} for found in states)
-            and all(state == "HEALTHY" for state in status.proxies.values())
+            and all(state in ("HEALTHY", "DRAINING") for state in status.proxies.values())
         )
 
     def wait_until(self, is_so: Callable[[], bool], timeout: float) -> float:
