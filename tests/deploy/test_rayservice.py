@@ -3,10 +3,12 @@
 import functools
 import inspect
 import shlex
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import ray
 from ray.scripts.scripts import start
 from ray.serve._private import constants
 from ray.serve.config import AutoscalingConfig
@@ -218,6 +220,16 @@ def test_a_dead_proxy_is_replaced_within_seconds(service: Manifest) -> None:
         period = float(environment[name])
         assert period >= 1
         assert period * constants.PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD <= 10
+
+
+def test_a_lost_node_is_given_up_within_seconds(service: Manifest) -> None:
+    """The head looks; streams give up after `stream_retry_timeout` without an answer."""
+    gcs_server = (Path(ray.__file__).parent / "core/src/ray/gcs/gcs_server").read_bytes()
+    head = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    environment = {item["name"]: item.get("value") for item in head["env"]}
+    for name in ("health_check_period_ms", "health_check_timeout_ms"):
+        assert name.encode() in gcs_server
+        assert 1000 <= int(environment[f"RAY_{name}"]) <= 3000
 
 
 def test_every_proxy_answers_for_a_replica_that_died(service: Manifest) -> None:
