@@ -18,6 +18,7 @@ def test_it_says_what_runs_and_what_the_model_server_does(client, transcribe):
     body = client.get("/stats").json()
     assert {"whisper-streaming", "ray"} <= body["versions"].keys()
     assert (body["streams"], body["max_streams"]) == ({}, 24)
+    assert (body["uploads"], body["max_uploads"], body["upload_wait"]) == (0, 64, 0.0)
     decoder = body["decoder"]
     assert (decoder["models"], decoder["windows_now"], decoder["windows_done"]) == (["base"], 0, 1)
     assert decoder["window_seconds"]["p50"] == 0.2

@@ -93,6 +93,25 @@ def test_too_long_a_wait_is_refused_with_the_reason(queue, clock, waiting):
     assert refusal.value.retry_after == pytest.approx(4.0)
 
 
+def test_operators_see_the_wait_and_whom_it_cost_his_place(clock):
+    kept = {}
+
+    class Kept:
+        def record(self, measure, value, **labels):
+            kept[measure.name] = value
+
+    queue = UploadQueue(limit=10.0, n_together=2, metrics=Kept(), clock=clock)
+    answer(queue, clock, 2.0)
+    assert (kept["whisper_uploads"], kept["whisper_upload_wait_seconds"]) == (0, 0.0)
+    with ExitStack() as stack:
+        for _ in range(9):
+            stack.enter_context(queue.upload())
+        assert (kept["whisper_uploads"], kept["whisper_upload_wait_seconds"]) == (9, 14.0)
+        with pytest.raises(Overloaded):
+            queue.check()
+    assert kept["whisper_refused_uploads"] == 1
+
+
 def test_a_service_that_stands_still_is_noticed(queue, clock, waiting):
     answer(queue, clock, 0.1)
     waiting(8)

@@ -13,14 +13,17 @@ import ray
 import yaml
 
 from tests.deploy.manifests import DEPLOY, ROOT, load
-from whisper_service.api.metrics import STREAM_MEASURES
+from whisper_service.api.metrics import STREAM_MEASURES, UPLOAD_MEASURES
 from whisper_service.serving.metrics import ENGINE_MEASURES, WINDOW
 
 DASHBOARD = json.loads((DEPLOY / "grafana/whisper-streaming.json").read_text())
 (RULES,) = load(DEPLOY / "monitoring/alerts.yaml")
 ALERTS = [rule for group in RULES["spec"]["groups"] for rule in group["rules"]]
 
-OURS = {measure.name: measure for measure in (*STREAM_MEASURES, WINDOW, *ENGINE_MEASURES)}
+OURS = {
+    measure.name: measure
+    for measure in (*STREAM_MEASURES, *UPLOAD_MEASURES, WINDOW, *ENGINE_MEASURES)
+}
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 SERVE_LABELS = {
     "application_status": {"application"},

@@ -61,7 +61,8 @@ def create_app(
     open this replica only. Reads the keys file; raises `KeysError`.
     """
     key = settings.resume_key or secrets.token_hex()
-    transcriber = Transcriber(settings, decoder)
+    board = StatsBoard(metrics or NoMetrics())
+    transcriber = Transcriber(settings, decoder, board)
     app = FastAPI(
         title="Whisper Streaming",
         version=__version__,
@@ -73,7 +74,6 @@ def create_app(
         middleware=[*_traces(tracer), *_middleware(settings, Tokens(key), transcriber.queue)],
     )
     install_error_handlers(app)
-    board = StatsBoard(metrics or NoMetrics())
     streams = LiveStreams(settings, decoder, draining, board)
     tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
     app.include_router(files_router(settings, decoder, transcriber))

@@ -1,7 +1,7 @@
-"""What is measured of live streams: names, units, buckets. Who stores it is not known here.
+"""What is measured of live streams and uploads: names, units, buckets. Nothing of who stores it.
 
-The labels of figures are the model and the protocol; their names are few and known, where those of
-sessions would be without end.
+The labels of a stream's figures are the model and the protocol; their names are few and known,
+where those of sessions would be without end.
 """
 
 from dataclasses import dataclass
@@ -91,6 +91,18 @@ STREAM_MEASURES = (
     DROPPED_PHRASES,
     ACTIVE_STREAMS,
 )
+
+UPLOADS = Measure("whisper_uploads", "gauge", "Uploads being transcribed now.", labels=())
+UPLOAD_WAIT = Measure(
+    "whisper_upload_wait_seconds",
+    "gauge",
+    "Until a window of an upload that came now would be begun, at the pace of the last answers.",
+    labels=(),
+)
+REFUSED_UPLOADS = Measure(
+    "whisper_refused_uploads", "counter", "Uploads refused because they would wait.", labels=()
+)
+UPLOAD_MEASURES = (UPLOADS, UPLOAD_WAIT, REFUSED_UPLOADS)
 
 
 class Metrics(Protocol):

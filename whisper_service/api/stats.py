@@ -14,7 +14,15 @@ from pydantic import Field
 
 from whisper_service import __version__
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.metrics import ACTIVE_STREAMS, FINAL_LAG, LAG, Measure, Metrics
+from whisper_service.api.metrics import (
+    ACTIVE_STREAMS,
+    FINAL_LAG,
+    LAG,
+    UPLOAD_WAIT,
+    UPLOADS,
+    Measure,
+    Metrics,
+)
 from whisper_service.api.schemas import Output
 from whisper_service.errors import ServiceError
 from whisper_service.settings import Settings
@@ -62,6 +70,13 @@ class StatsBody(Output):
         description="Streams open here, by model.", examples=[{"base": 7}]
     )
     max_streams: int = Field(description="Streams this replica takes.", examples=[24])
+    uploads: int = Field(description="Uploads being transcribed here.", examples=[3])
+    max_uploads: int = Field(description="Uploads this replica takes.", examples=[64])
+    upload_wait: float = Field(
+        description="Seconds until another upload's first window would be begun, as of the last"
+        " answer; beyond `upload_admission_wait` uploads are refused.",
+        examples=[0.0],
+    )
     lag: SpreadBody = Field(
         description="Audio that waited for its final beyond the chunk duration, last minute."
     )
@@ -81,6 +96,7 @@ class StatsBoard:
         self._clock = clock
         self._began = clock()
         self._streams: dict[tuple[str, str], int] = {}
+        self._latest = {UPLOADS.name: 0.0, UPLOAD_WAIT.name: 0.0}
         self._values: dict[str, deque[tuple[float, float]]] = {
             measure.name: deque(maxlen=_MAX_VALUES) for measure in (LAG, FINAL_LAG)
         }
@@ -90,6 +106,8 @@ class StatsBoard:
         self._metrics.record(measure, value, **labels)
         if measure is ACTIVE_STREAMS:
             self._streams[labels["model"], labels["protocol"]] = int(value)
+        elif measure.name in self._latest:
+            self._latest[measure.name] = value
         elif (values := self._values.get(measure.name)) is not None:
             values.append((self._clock(), value))
 
@@ -105,6 +123,10 @@ class StatsBoard:
         for (model, _), n in self._streams.items():
             found[model] += n
         return dict(+found)
+
+    def latest(self, measure: Measure) -> float:
+        """Return the last value of a gauge of the uploads."""
+        return self._latest[measure.name]
 
     def spread(self, measure: Measure) -> SpreadBody:
         """Return how the values of the last minute lie."""
@@ -133,6 +155,9 @@ def stats_router(settings: Settings, decoder: Decoder, board: StatsBoard) -> API
             uptime=round(board.uptime, 1),
             streams=board.streams,
             max_streams=settings.max_streams,
+            uploads=int(board.latest(UPLOADS)),
+            max_uploads=settings.max_uploads,
+            upload_wait=round(board.latest(UPLOAD_WAIT), 1),
             lag=board.spread(LAG),
             final_lag=board.spread(FINAL_LAG),
             decoder=await _ask(decoder),

@@ -14,6 +14,7 @@ import numpy as np
 
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.limits import time_is_up
+from whisper_service.api.metrics import Metrics
 from whisper_service.api.tasks import task_group
 from whisper_service.api.upload_queue import UploadQueue
 from whisper_service.audio.decode import AudioFile, DecodeLimits, open_audio
@@ -95,10 +96,12 @@ class Transcriber:
     `queue` knows how long another upload would wait.
     """
 
-    def __init__(self, settings: Settings, decoder: Decoder) -> None:
+    def __init__(
+        self, settings: Settings, decoder: Decoder, metrics: Metrics | None = None
+    ) -> None:
         self._settings = settings
         self._decoder = decoder
-        self.queue = UploadQueue(settings.upload_admission_wait, settings.max_batch_size)
+        self.queue = UploadQueue(settings.upload_admission_wait, settings.max_batch_size, metrics)
         self._ffmpeg = asyncio.Semaphore(settings.max_ffmpeg)
 
     async def transcribe(

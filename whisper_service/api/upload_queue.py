@@ -9,6 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from whisper_service.api.metrics import (
+    REFUSED_UPLOADS,
+    UPLOAD_WAIT,
+    UPLOADS,
+    Metrics,
+    NoMetrics,
+)
 from whisper_service.errors import Overloaded
 
 RETRY_AFTER = 2.0
@@ -26,12 +33,17 @@ class UploadQueue:
     """The uploads of one replica that are in work, and how fast their windows are answered."""
 
     def __init__(
-        self, limit: float, n_together: int, clock: Callable[[], float] = time.monotonic
+        self,
+        limit: float,
+        n_together: int,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`limit`: the wait, in seconds, from which no upload more is let in. `n_together`: windows
         that are decoded together and so do not wait for each other, at least."""
         self._limit = limit
         self._n_together = n_together
+        self._metrics = metrics or NoMetrics()
         self._clock = clock
         self._uploads: set[Upload] = set()
         self._gaps: deque[float] = deque(maxlen=_RECENT)
@@ -44,10 +56,12 @@ class UploadQueue:
         """Count an upload that has come for the length of the block, whose windows it counts."""
         upload = Upload(self)
         self._uploads.add(upload)
+        self._tell()
         try:
             yield upload
         finally:
             self._uploads.remove(upload)
+            self._tell()
 
     @property
     def wait(self) -> float:
@@ -64,6 +78,7 @@ class UploadQueue:
         """Raise `Overloaded` if a new upload would wait for too long."""
         wait = self.wait
         if wait > self._limit:
+            self._metrics.record(REFUSED_UPLOADS, 1)
             raise Overloaded(
                 f"An upload would wait here for about {wait:.0f} s before it is begun; none is let"
                 f" in beyond {self._limit:g} s. Try again, it may be another replica.",
@@ -93,6 +108,11 @@ class UploadQueue:
         now = self._clock()
         self._gaps.append(now - self._since)
         self._since = now
+        self._tell()
+
+    def _tell(self) -> None:
+        self._metrics.record(UPLOADS, len(self._uploads))
+        self._metrics.record(UPLOAD_WAIT, self.wait)
 
 
 class Upload:
