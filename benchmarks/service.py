@@ -39,6 +39,8 @@ FILE_SECONDS, CLIP_SECONDS = 300, 10
 PAUSE = 0.3
 """Seconds between two turns, so that the other's threads have stopped spinning for work."""
 _APPLICATION = "whisper"
+_CONTROL = "engine again"
+"""What it adds is the machine's own unrest: no figure of the others means less than that."""
 _OPTIONS = DecodeOptions(language="en")
 
 Decode = Callable[[DecodeJob], Awaitable[Hypothesis]]
@@ -99,6 +101,7 @@ async def _measure(
                     "engine": lambda: _all([job], directly, 1),
                     "handle": lambda: _all([job], by_handle, 1),
                     "http": lambda: _post(client, clip),
+                    _CONTROL: lambda: _all([job], directly, 1),
                 },
                 options.requests,
             )
@@ -140,7 +143,7 @@ def _throughput(seconds: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def _latency(seconds: dict[str, list[float]]) -> dict[str, Any]:
-    """Milliseconds; added is each turn's own over the engine's turn right before it."""
+    """Milliseconds; added is each turn's own over the engine's turn of the same round."""
     found = {}
     for name, taken in seconds.items():
         added = [own - engine for own, engine in zip(taken, seconds["engine"], strict=True)]
@@ -226,12 +229,16 @@ def _table(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     throughput, latency = found["throughput"], found["latency"]
-    for name in throughput["seconds"]:
-        own = latency[name]
+    for name, own in latency.items():
+        file = ("", "", "")
+        if name in throughput["seconds"]:
+            file = (
+                f"{throughput['seconds'][name]:.2f} s",
+                f"{throughput['real_time_factor'][name]:.1f}",
+                f"{throughput['share_of_engine'][name]:.0%}",
+            )
         lines.append(
-            f"| {name} | {throughput['seconds'][name]:.2f} s"
-            f" | {throughput['real_time_factor'][name]:.1f}"
-            f" | {throughput['share_of_engine'][name]:.0%} | {own['median_ms']:.0f} ms"
+            f"| {name} | {' | '.join(file)} | {own['median_ms']:.0f} ms"
             f" | {own['added_p50_ms']:.1f} ms | {own['added_p99_ms']:.1f} ms |"
         )
     return "\n".join(lines)
