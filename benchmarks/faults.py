@@ -26,8 +26,6 @@ from benchmarks.steady_load import SteadyLoad
 
 RECOVERY_LIMIT = 120.0
 """Seconds in which all that ran before has to run again."""
-_LEAD, _TAIL = 8.0, 8.0
-"""Seconds of load before a fault and after the recovery."""
 
 
 def _kill(title: str) -> Callable[[LocalCluster], None]:
@@ -108,14 +106,14 @@ def main() -> None:
 
 def _try(fault: str, cluster: LocalCluster, options: argparse.Namespace) -> Outcome:
     with SteadyLoad(cluster.port, options.uploads, options.streams) as load:
-        time.sleep(_LEAD)
+        time.sleep(options.margin)
         at = time.monotonic()
         FAULTS[fault][1](cluster)
         # Serve notices what died after a moment, and calls all of it running until then.
         cluster.wait_until(lambda: not cluster.is_whole(), RECOVERY_LIMIT)
         cluster.wait_until(cluster.is_whole, RECOVERY_LIMIT)
         recovery = time.monotonic() - at
-        time.sleep(_TAIL)
+        time.sleep(options.margin)
     return _summarise(fault, load, at, recovery)
 
 
@@ -164,6 +162,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", type=_faults, default=list(FAULTS), help="of " + ",".join(FAULTS))
     parser.add_argument("--uploads", type=int, default=2, help="at once (%(default)s)")
     parser.add_argument("--streams", type=int, default=4, help="(%(default)s)")
+    parser.add_argument(
+        "--margin", type=float, default=8.0, help="seconds before a fault and after (%(default)s)"
+    )
     parser.add_argument("--asr", type=int, default=2, help="WhisperASR replicas (%(default)s)")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()

@@ -19,7 +19,7 @@ def test_what_dies_costs_nobody_a_word_or_an_upload(tmp_path: Path) -> None:
     """A node lost takes a WhisperService replica and a proxy along, and their connections."""
     found = tmp_path / "found.json"
     command = [sys.executable, "-m", "benchmarks.faults", "--json", str(found)]
-    command += [] if FAULTS == "all" else ["--only", FAULTS]
+    command += [] if FAULTS == "all" else ["--only", FAULTS, "--asr", "1", "--margin", "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert found.exists(), done.stderr[-3000:]
     for outcome in json.loads(found.read_text())["outcomes"]:
