@@ -22,7 +22,7 @@ from tests.end_to_end.test_deepgram import RAW, listen
 
 pytestmark = pytest.mark.ray
 
-LONG_MINUTES = float(os.environ.get("LONG_MINUTES", "5"))
+LONG_MINUTES = float(os.environ.get("LONG_MINUTES", "2"))
 """`LONG_MINUTES=60 pytest tests/end_to_end/test_openai.py -k long` takes minutes."""
 PATIENCE = 1800
 """Seconds. A whole answer comes once, at the end; the client itself waits for 600."""
