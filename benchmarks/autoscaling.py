@@ -48,7 +48,7 @@ class Look:
 
 
 class Watch:
-    """Looks at the replicas again and again, and remembers."""
+    """Looks at the replicas again and again, and remembers what changed."""
 
     def __init__(self, cluster: LocalCluster) -> None:
         self._cluster = cluster
@@ -85,7 +85,8 @@ class Watch:
             name: sum(states.get(name, {}).get(state, 0) for state in ("RUNNING", "UPDATING"))
             for name in DEPLOYMENTS
         }
-        self.looks.append(Look(self.now, running))
+        if not self.looks or self.looks[-1].running != running:
+            self.looks.append(Look(self.now, running))
         return running
 
 
@@ -133,6 +134,7 @@ def _measure(cluster: LocalCluster) -> dict[str, Any]:
         "n_broken_streams": kept.n_broken_streams + more.n_broken_streams,
         "n_uploads": len(more.uploads),
         "n_failed_uploads": more.n_failed_uploads,
+        "ended": round(watch.now, 1),
         "looks": [{"at": round(look.at, 1), **look.running} for look in watch.looks],
     }
 
@@ -143,9 +145,10 @@ def plot(found: dict[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
-    times = [look["at"] for look in found["looks"]]
+    looks = [*found["looks"], {**found["looks"][-1], "at": found["ended"]}]
+    times = [look["at"] for look in looks]
     for number, name in enumerate(DEPLOYMENTS):
-        counts = [look[name] + 0.03 * number for look in found["looks"]]
+        counts = [look[name] + 0.03 * number for look in looks]
         axes.step(times, counts, where="post", label=name)
     axes.axvspan(found["load_on"], found["load_off"], alpha=0.15, label="load")
     axes.set(xlabel="seconds", ylabel="running replicas", ylim=(0, 2.5), yticks=[0, 1, 2])
