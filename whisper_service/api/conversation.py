@@ -31,10 +31,14 @@ Loop = Coroutine[Any, Any, None]
 async def converse(outlet: Outlet, loops: list[Loop], fail: Callable[[ServiceError], None]) -> None:
     """Run `loops` beside the outlet until it has closed, or the first of them fails: `fail` is told
     why, and has to close the outlet. Raises `WebSocketDisconnect` if the client left."""
-    async with task_group() as group:
-        working = group.create_task(_work(loops, fail))
-        await outlet.run()
-        working.cancel()
+    try:
+        async with task_group() as group:
+            working = group.create_task(_work(loops, fail))
+            await outlet.run()
+            working.cancel()
+    finally:
+        for loop in loops:
+            loop.close()  # those of a client that left before they began; the others have ended
 
 
 async def _work(loops: list[Loop], fail: Callable[[ServiceError], None]) -> None:
