@@ -30,6 +30,7 @@ Node = Any
 """ray._private.node.Node, which has no types."""
 START_TIMEOUT = 180.0
 _POLL = 0.1
+_N_SERVICE = 2
 _NODES: dict[str, dict[str, Any]] = {
     "service": {"num_cpus": 2, "labels": {"whisper-streaming/role": "service"}},
     "asr": {"num_cpus": 1, "num_gpus": 1, "labels": {"whisper-streaming/role": "asr"}},
@@ -46,14 +47,6 @@ class LocalCluster:
         self.port = int(config["http_options"]["port"])
         self._nodes: dict[str, list[Node]] = {kind: [] for kind in _NODES}
         self._client: ServeControllerClient | None = None
-
-    @property
-    def http(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def ws(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
 
     def add_node(self, kind: str) -> None:
         """Start one more node, as an autoscaler does."""
@@ -134,16 +127,16 @@ class LocalCluster:
 
 
 @contextmanager
-def local_cluster(n_service: int = 2, n_asr: int = 2, **settings: Any) -> Iterator[LocalCluster]:
-    """Serve on a head and so many nodes of both kinds until the block ends.
+def local_cluster(n_asr: int = 2) -> Iterator[LocalCluster]:
+    """Serve on a head, two nodes for WhisperService and `n_asr` for WhisperASR, for a block.
 
-    `settings` are arguments of the application. There are as many WhisperASR replicas as nodes
-    for them, two WhisperService, and no autoscaling until `deploy` says so.
+    There are as many WhisperASR replicas as nodes for them, two WhisperService, and no autoscaling
+    until `deploy` says so.
     """
     with open(ROOT / "whisper-rayservice.yaml", encoding="utf-8") as file:
         spec = yaml.safe_load(file)["spec"]
     os.environ.update(_environment(spec), RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
-    config = _for_here(yaml.safe_load(spec["serveConfigV2"]), n_asr, settings)
+    config = _for_here(yaml.safe_load(spec["serveConfigV2"]), n_asr)
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
         head = {"num_cpus": 0, "object_store_memory": 100_000_000, "include_dashboard": False}
         cluster = Cluster(
@@ -152,7 +145,7 @@ def local_cluster(n_service: int = 2, n_asr: int = 2, **settings: Any) -> Iterat
         )
         running = LocalCluster(cluster, config)
         try:
-            for _ in range(n_service):
+            for _ in range(_N_SERVICE):
                 running.add_node("service")
             for _ in range(n_asr):
                 running.add_node("asr")
@@ -171,13 +164,11 @@ def _environment(spec: dict[str, Any]) -> dict[str, str]:
     return {**given, "WHISPER_REQUIRE_KEYS": "off"}
 
 
-def _for_here(config: dict[str, Any], n_asr: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _for_here(config: dict[str, Any], n_asr: int) -> dict[str, Any]:
     config["http_options"].update(host="127.0.0.1", port=free_port())
     (application,) = config["applications"]
-    application["args"].update(
-        default_model="demo", preload_models="demo", asr_num_cpus=1, **settings
-    )
-    n_replicas = {"WhisperService": 2, "WhisperASR": n_asr}
+    application["args"].update(default_model="demo", preload_models="demo", asr_num_cpus=1)
+    n_replicas = {"WhisperService": _N_SERVICE, "WhisperASR": n_asr}
     for deployment in application["deployments"]:
         n = n_replicas[deployment["name"]]
         deployment["autoscaling_config"].update(min_replicas=n, max_replicas=n)
