@@ -81,10 +81,12 @@ def _read(name: str, path: Path) -> Whisper:
 def _cast(model: Whisper, dtype: torch.dtype) -> None:
     """Convert the big matrices in place; norms and positions stay float32.
 
-    openai-whisper converts them at every use, to the same values; once takes half the memory.
+    openai-whisper converts them at every use, to the same values; once takes half the memory. Not
+    to bfloat16 the embedding, whose rounding costs words (`weights.decoder_weights`).
     """
+    kinds = (nn.Linear, nn.Conv1d)
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv1d | nn.Embedding):
+        if isinstance(module, kinds if dtype == torch.bfloat16 else (*kinds, nn.Embedding)):
             module.to(dtype)
 
 

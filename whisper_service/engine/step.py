@@ -88,7 +88,7 @@ class Decoder:
 
     @property
     def _dtype(self) -> torch.dtype:
-        return self.weights.embedding.dtype
+        return self.weights.dtype
 
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         return self.weights.embedding[tokens] + self.weights.positions[positions]

@@ -25,7 +25,7 @@ class Vocabulary:
     """[R, n_state] in `dtype` -> [R, V]."""
     dtype: torch.dtype
     embedding: Tensor
-    """[V, n_state]: the matrix of `project`, by token."""
+    """[V, n_state]: the matrix of `project`, by token, as the checkpoint has it."""
     times: Tensor | None
     """float32 [n_times, n_state]: its last rows, the timestamps'. None: `project` is exact."""
 

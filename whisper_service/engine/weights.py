@@ -102,7 +102,7 @@ class EncoderWeights:
 @dataclass(frozen=True, slots=True)
 class DecoderWeights:
     embedding: Tensor
-    """[V, n_state] in the compute dtype: looked up by token. The vocabulary's matrix, too."""
+    """[V, n_state], looked up by token: the compute dtype's, unless that is coarse."""
     positions: Tensor
     """float32 [n_ctx, n_state]."""
     blocks: tuple[Block, ...]
@@ -112,6 +112,8 @@ class DecoderWeights:
     vocabulary: Vocabulary
     n_heads: int
     n_vocab: int
+    dtype: torch.dtype
+    """In which the projections compute."""
 
 
 def encoder_weights(model: Whisper, precision: Precision) -> EncoderWeights:
@@ -132,7 +134,7 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
     decoder = model.decoder
     crosses = [block.cross_attn for block in decoder.blocks]
     key_values = [linear for cross in crosses for linear in (cross.key, cross.value)]
-    embedding = _as(decoder.token_embedding.weight, precision.dtype)
+    embedding = _embedding(decoder.token_embedding.weight.detach(), precision)
     n_times = model.dims.n_audio_ctx + 1
     return DecoderWeights(
         embedding=embedding,
@@ -152,7 +154,19 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
         ),
         n_heads=model.dims.n_text_head,
         n_vocab=model.dims.n_vocab,
+        dtype=precision.dtype,
     )
+
+
+def _embedding(weight: Tensor, precision: Precision) -> Tensor:
+    """The embedding in a coarse arithmetic's 16 bits would be most of what its logits are wrong by.
+
+    OpenAI's checkpoints are float16, so that holds the same numbers in the same memory.
+    """
+    if not precision.is_coarse:
+        return _as(weight, precision.dtype)
+    half = weight.half()
+    return half if torch.equal(half.float(), weight.float()) else weight.float()
 
 
 def _block(
