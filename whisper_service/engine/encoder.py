@@ -21,18 +21,17 @@ def encode(weights: EncoderWeights, mels: Tensor) -> Tensor:
     dtype = weights.conv1[0].dtype
     x = F.gelu(F.conv1d(mels.to(dtype), *weights.conv1, padding=1))
     x = F.gelu(F.conv1d(x, *weights.conv2, stride=2, padding=1))
-    stream = x.transpose(1, 2) + weights.positions
+    # A sum would keep the convolution's order, frames last, in which all that follows is slower.
+    stream = x.transpose(1, 2).contiguous() + weights.positions
     for block in weights.blocks:
-        stream = _block(block, stream, weights, dtype)
+        _add_block(block, stream, weights, dtype)
     return weights.norm(stream).to(dtype)
 
 
-def _block(block: Block, x: Tensor, weights: EncoderWeights, dtype: torch.dtype) -> Tensor:
-    """x: float32 [B, T, n_state]."""
-    attended = _attend(block.qkv(block.norm(x).to(dtype)), weights)
-    x = x + block.out(attended)
-    hidden = F.gelu(block.mlp_in(block.mlp_norm(x).to(dtype)))
-    return x + block.mlp_out(hidden)
+def _add_block(block: Block, x: Tensor, weights: EncoderWeights, dtype: torch.dtype) -> None:
+    """x: float32 [B, T, n_state], in place: new memory for each sum would be mapped each time."""
+    x += block.out(_attend(block.qkv(block.norm(x).to(dtype)), weights))
+    x += block.mlp_out(block.mlp_in(block.mlp_norm(x).to(dtype)))
 
 
 def _attend(qkv: Tensor, weights: EncoderWeights) -> Tensor:

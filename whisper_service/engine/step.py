@@ -103,7 +103,7 @@ class Decoder:
         return x + self._mlp(block, x)
 
     def _mlp(self, block: Block, x: Tensor) -> Tensor:
-        return block.mlp_out(F.gelu(block.mlp_in(block.mlp_norm(x).to(self._dtype))))
+        return block.mlp_out(block.mlp_in(block.mlp_norm(x).to(self._dtype)))
 
     def _attend_prompt(
         self, cache: Cache, layer: int, block: Block, x: Tensor, line: int

@@ -6,7 +6,8 @@ and keeps each matrix apart. Refuses to know what the matrices are multiplied wi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -49,9 +50,24 @@ class Packed:
 
     weight: Tensor
     bias: Tensor | None
+    activation: Literal["none", "gelu"] = "none"
+    """Taken before the result is rounded, while it is in the cache."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self.weight, self.bias, self.activation, [], "none"
+        )
+        return y
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """Another projection, and its GELU afterwards."""
+
+    project: Linear
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y: Tensor = torch.ops.aten.gelu_(self.project(x))  # in place, which F.gelu cannot be
         return y
 
 
@@ -85,6 +101,7 @@ class Block:
     cross: Cross | None
     mlp_norm: Norm
     mlp_in: Linear
+    """With the GELU."""
     mlp_out: Linear
 
 
@@ -179,7 +196,7 @@ def _block(
         mlp_norm, mlp_in, mlp_out = _rounded_mlp(block)
     else:
         mlp_norm = _norm(block.mlp_ln)
-        mlp_in, mlp_out = _fused([mlp[0]], precision), _fused([mlp[2]], precision)
+        mlp_in, mlp_out = _activated(mlp[0], precision), _fused([mlp[2]], precision)
     return Block(
         norm=_norm(block.attn_ln),
         qkv=_fused([attn.query, attn.key, attn.value], precision),
@@ -198,7 +215,7 @@ def _rounded_mlp(block: ResidualAttentionBlock) -> tuple[Norm, Linear, Linear]:
     factors = balance(norm.weight, norm.bias, first.weight.detach())
     return (
         Norm(norm.weight / factors, norm.bias / factors),
-        quantized(first.weight.detach().float() * factors, first.bias.detach()),
+        Activated(quantized(first.weight.detach().float() * factors, first.bias.detach())),
         quantized(second.weight.detach(), second.bias.detach()),
     )
 
@@ -229,6 +246,14 @@ def _linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Linear:
     if matrix.device.type == "cpu" and dtype == torch.bfloat16 and has_fast_bfloat16():
         return Packed(torch.ops.mkldnn._reorder_linear_weight(matrix, _ROWS_HINT), bias)
     return Dense(matrix, bias)
+
+
+def _activated(linear: nn.Linear, precision: Precision) -> Linear:
+    """A projection with its GELU."""
+    project = _fused([linear], precision)
+    if isinstance(project, Packed):
+        return replace(project, activation="gelu")
+    return Activated(project)
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:
