@@ -73,7 +73,7 @@ def main() -> None:
 async def _measure(
     engine: Engine, handle: Any, url: str, settings: Settings, options: argparse.Namespace
 ) -> dict[str, Any]:
-    file, clip = _recording(FILE_SECONDS), _recording(CLIP_SECONDS)
+    (file, file_wav), (clip, clip_wav) = _recording(FILE_SECONDS), _recording(CLIP_SECONDS)
     scheduler = Scheduler(max_batch_size=settings.max_batch_size)
     n_side_by_side = settings.upload_windows_in_flight
 
@@ -91,7 +91,7 @@ async def _measure(
                 {
                     "engine": lambda: _all(jobs, directly, n_side_by_side),
                     "handle": lambda: _all(jobs, by_handle, n_side_by_side),
-                    "http": lambda: _post(client, file),
+                    "http": lambda: _post(client, file_wav),
                 },
                 options.rounds,
             )
@@ -100,7 +100,7 @@ async def _measure(
                 {
                     "engine": lambda: _all([job], directly, 1),
                     "handle": lambda: _all([job], by_handle, 1),
-                    "http": lambda: _post(client, clip),
+                    "http": lambda: _post(client, clip_wav),
                     _CONTROL: lambda: _all([job], directly, 1),
                 },
                 options.requests,
@@ -187,15 +187,16 @@ async def _all(jobs: list[DecodeJob], decode: Decode, n_side_by_side: int) -> No
             group.create_task(one(job))
 
 
-async def _post(client: httpx.AsyncClient, audio: Audio) -> None:
-    files = {"file": ("speech.wav", as_wav((audio * 32768).astype(np.int16).tobytes()))}
+async def _post(client: httpx.AsyncClient, wav: bytes) -> None:
+    files = {"file": ("speech.wav", wav)}
     answer = await client.post("/transcribe", files=files, data={"language": "en"})
     answer.raise_for_status()
 
 
-def _recording(seconds: int) -> Audio:
+def _recording(seconds: int) -> tuple[Audio, bytes]:
+    """Speech as samples, and the same as a wav file."""
     pcm = np.frombuffer(make_track(seconds).pcm, np.int16)[: seconds * SAMPLE_RATE]
-    return np.asarray(pcm / 32768, np.float32)
+    return np.asarray(pcm / 32768, np.float32), as_wav(pcm.tobytes())
 
 
 @contextmanager
@@ -203,6 +204,9 @@ def _service(settings: Settings) -> Iterator[tuple[str, Any]]:
     """The service on a Ray of its own: its address, and WhisperASR's handle."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray's workers give way to all else on their machine (niceness 15). Here that is the caller,
+    # whose own engine would then have the better of it.
+    os.environ["RAY_worker_niceness"] = "0"
     import ray
     from ray import serve
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 
+from whisper_service.api.decoder import MODELS_MAX_AGE
 from whisper_service.types import (
     SAMPLE_RATE,
     Audio,
@@ -44,6 +45,8 @@ class FakeDecoder:
     def __init__(self) -> None:
         self.known = [model("base"), model("base.en"), model("small")]
         self.known.append(model("large", has_weights=False, can_download=False))
+        self.remembered: list[ModelStatus] | None = None
+        """What the models were a while ago, if that was something else."""
         self.jobs: list[DecodeJob] = []
         self.models_asked: list[str] = []
         self.failures: list[Exception] = []
@@ -80,7 +83,9 @@ class FakeDecoder:
         self.models_asked.append(model_size)
         return LanguageDetection("de", 0.9, {f"x{n}": n / 1000 for n in range(20)} | {"de": 0.9})
 
-    async def models(self) -> list[ModelStatus]:
+    async def models(self, *, max_age: float = MODELS_MAX_AGE) -> list[ModelStatus]:
+        if self.remembered is not None and max_age > MODELS_MAX_AGE:
+            return self.remembered
         return self.known
 
     async def check(self) -> None:

@@ -4,7 +4,7 @@ import json
 import httpx
 import pytest
 
-from tests.api.fakes import level, say, wav
+from tests.api.fakes import level, model, say, wav
 from whisper_service.errors import InternalError, ModelUnavailable, Overloaded
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
@@ -162,6 +162,17 @@ def test_a_model_without_weights_says_where_to_put_them(transcribe):
     error = error_of(transcribe(model_size="large"), 503)
     assert error["code"] == "model_unavailable"
     assert "/models/large.pt" in error["message"]
+
+
+@pytest.mark.parametrize("before", [[], [model("small", has_weights=False, can_download=False)]])
+def test_a_model_that_has_just_been_added_is_there(transcribe, decoder, before):
+    decoder.remembered = before
+    assert transcribe(model_size="small").status_code == 200
+
+
+def test_an_older_list_of_models_is_enough_to_begin_with(transcribe, decoder):
+    decoder.remembered, decoder.known = decoder.known, []
+    assert transcribe(model_size="small").status_code == 200
 
 
 def test_an_unknown_language_is_named(transcribe):

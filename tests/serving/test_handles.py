@@ -195,6 +195,12 @@ async def test_list_of_models_is_asked_for_once_in_a_while() -> None:
     assert len(handle.calls) == 1
 
 
+async def test_list_of_models_is_as_old_as_the_caller_allows() -> None:
+    decoder = over(Handle(["old"], ["new"]))
+    assert await decoder.models() == await decoder.models(max_age=60.0) == ["old"]
+    assert await decoder.models(max_age=0.0) == ["new"]
+
+
 async def test_answered_window_proves_readiness() -> None:
     handle = Handle(ANSWER)
     decoder = over(handle)

@@ -16,6 +16,10 @@ from whisper_service.languages import LANGUAGES
 from whisper_service.settings import Settings
 from whisper_service.types import DecodeOptions, ModelStatus
 
+_TRUSTED_FOR = 60.0
+"""Seconds an older list is believed where it says yes. A request then need not wait for a new one
+(7 ms), and a model that is gone by now is refused by whoever is to decode with it."""
+
 
 def catalog_router(settings: Settings, decoder: Decoder) -> APIRouter:
     """The routes that list what there is."""
@@ -43,8 +47,10 @@ async def check_model(decoder: Decoder, name: str, options: DecodeOptions | None
 
     Raises `UnknownModel`, `ModelUnavailable`, `UnknownLanguage` or `InvalidParameter`.
     """
-    status = _find(await decoder.models(), name)
-    if not status.has_weights and not status.can_download:
+    status = _known(await decoder.models(max_age=_TRUSTED_FOR), name)
+    if status is None or not _can_be_had(status):  # perhaps by now
+        status = _find(await decoder.models(), name)
+    if not _can_be_had(status):
         raise ModelUnavailable(
             f"The weights of the model `{name}` are not here and may not be downloaded."
             f" Put them at {status.path}.",
@@ -69,10 +75,17 @@ async def check_model(decoder: Decoder, name: str, options: DecodeOptions | None
         )
 
 
+def _can_be_had(status: ModelStatus) -> bool:
+    return status.has_weights or status.can_download
+
+
+def _known(models: Sequence[ModelStatus], name: str) -> ModelStatus | None:
+    return next((status for status in models if status.name == name), None)
+
+
 def _find(models: Sequence[ModelStatus], name: str) -> ModelStatus:
-    for status in models:
-        if status.name == name:
-            return status
+    if (status := _known(models, name)) is not None:
+        return status
     names = [status.name for status in models]
     raise UnknownModel(
         f"There is no model {name[:100]!r}; allowed are {', '.join(names)}.",

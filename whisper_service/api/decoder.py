@@ -12,6 +12,10 @@ from whisper_service.types import (
 )
 
 
+MODELS_MAX_AGE = 3.0
+"""Seconds a list of models is good for; it changes when an operator adds a file."""
+
+
 class Decoder(Protocol):
     """What the API needs of WhisperASR. Every method raises only errors of the tree.
 
@@ -25,8 +29,9 @@ class Decoder(Protocol):
     async def detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
         """Say which language the first 30 s of `audio` are in."""
 
-    async def models(self) -> list[ModelStatus]:
-        """List every model that can be asked for, official names first."""
+    async def models(self, *, max_age: float = MODELS_MAX_AGE) -> list[ModelStatus]:
+        """List every model that can be asked for, official names first, as it was at most
+        `max_age` seconds ago."""
 
     async def check(self) -> None:
         """Return if a model is loaded and decodes; raise `Unavailable` with the reason if not."""

@@ -7,6 +7,7 @@ an error of the tree.
 
 import asyncio
 import logging
+import math
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
+from whisper_service.api.decoder import MODELS_MAX_AGE
 from whisper_service.api.trace import current_session
 from whisper_service.engine import catalog
 from whisper_service.errors import (
@@ -49,8 +51,6 @@ _CHECK_TIMEOUT = 5.0
 _PROVEN_FOR = 10.0
 """Seconds for which an answered window proves WhisperASR ready, so that a busy service does not
 look broken because its readiness check waits in the same queue."""
-_MODELS_MAX_AGE = 3.0
-"""Seconds a list of models is good for; it changes when an operator adds a file."""
 
 
 class RemoteDecoder:
@@ -67,7 +67,7 @@ class RemoteDecoder:
         ahead = min(2 * settings.max_batch_size, settings.asr_max_requests)
         self._file_places = FilePlaces(ahead, settings.asr_max_replicas)
         self._models: list[ModelStatus] = []
-        self._models_at = -_MODELS_MAX_AGE
+        self._models_at = -math.inf
         self._models_lock = asyncio.Lock()
         self._proven_at = -_PROVEN_FOR
 
@@ -95,10 +95,10 @@ class RemoteDecoder:
         answer = await self._call("detect_language", model_size, audio, limit=limit)
         return cast("LanguageDetection", answer)
 
-    async def models(self) -> list[ModelStatus]:
-        """List every model, as one replica saw it at most a few seconds ago."""
+    async def models(self, *, max_age: float = MODELS_MAX_AGE) -> list[ModelStatus]:
+        """List every model, as one replica saw it at most `max_age` seconds ago."""
         async with self._models_lock:
-            if time.monotonic() - self._models_at >= _MODELS_MAX_AGE:
+            if time.monotonic() - self._models_at >= max_age:
                 answer = await self._ask("models")
                 self._models = cast("list[ModelStatus]", answer)
                 self._models_at = time.monotonic()
