@@ -206,7 +206,7 @@ def _service(settings: Settings) -> Iterator[tuple[str, Any]]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Ray's workers give way to all else on their machine (niceness 15). Here that is the caller,
     # whose own engine would then have the better of it.
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # so it is spelt
     import ray
     from ray import serve
 

@@ -11,7 +11,6 @@ from whisper_service.types import (
     ModelStatus,
 )
 
-
 MODELS_MAX_AGE = 3.0
 """Seconds a list of models is good for; it changes when an operator adds a file."""
 
