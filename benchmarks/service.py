@@ -62,9 +62,10 @@ def main() -> None:
     )
     torch.set_num_threads(threads)
     engine = load_engine(model, folder, device="cpu", max_batch_size=settings.max_batch_size)
-    with _service(settings) as (url, handle):
+    with _service(settings, is_haproxy=options.haproxy) as (url, handle):
         found = asyncio.run(_measure(engine, handle, url, settings, options))
-    found = {"model": options.model, "threads": threads, **found, **_machine()}
+    ingress = "haproxy" if options.haproxy else "proxy"
+    found = {"model": options.model, "ingress": ingress, "threads": threads, **found, **_machine()}
     print(_table(found))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
@@ -200,8 +201,9 @@ def _recording(seconds: int) -> tuple[Audio, bytes]:
 
 
 @contextmanager
-def _service(settings: Settings) -> Iterator[tuple[str, Any]]:
+def _service(settings: Settings, *, is_haproxy: bool) -> Iterator[tuple[str, Any]]:
     """The service on a Ray of its own: its address, and WhisperASR's handle."""
+    os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "1" if is_haproxy else "0"
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Ray's workers give way to all else on their machine (niceness 15). Here that is the caller,
@@ -262,6 +264,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", choices=grow.SIZES, default="base")
     parser.add_argument("--rounds", type=int, default=5, help="of the file (%(default)s)")
     parser.add_argument("--requests", type=int, default=100, help="of the clip (%(default)s)")
+    parser.add_argument("--haproxy", action="store_true", help="in place of Serve's own proxy")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     return parser.parse_args()
 
