@@ -4,19 +4,29 @@
 """
 
 import os
+import random
 from pathlib import Path
 
 import pytest
 import torch
 import whisper
+from whisper.decoding import DecodingResult
 from whisper.model import ModelDimensions, Whisper
 
 from benchmarks.grow import SIZES, grow
-from tests.engine.test_same_as_whisper import CASES, assert_same, recorded
+from tests.engine.test_same_as_whisper import (
+    AUDIO,
+    CASES,
+    THRESHOLDS,
+    assert_same,
+    assert_same_fallback,
+    assert_same_words,
+    decode_in_disorder,
+    recorded,
+)
 from whisper_service.engine.engine import Engine
-from whisper_service.engine.fallback import Result
 from whisper_service.engine.precision import EXACT
-from whisper_service.types import DecodeJob
+from whisper_service.engine.ticket import Ticket
 
 pytestmark = [
     pytest.mark.model,
@@ -27,7 +37,8 @@ SOME = (
     *("greedy-en_eight", "greedy-de_drei_vier", "beam5-en_eight", "untimed", "prompt", "prefix"),
     *("translate", "cut-short-beam", "sampled", "beam2-patient"),
 )
-NAMES = tuple(CASES) if os.environ.get("OPENAI_WHISPER_CASES") == "all" else SOME
+IS_ALL = os.environ.get("OPENAI_WHISPER_CASES") == "all"
+NAMES = tuple(CASES) if IS_ALL else SOME
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +50,42 @@ def tiny(demo_path: Path) -> Whisper:
     return model.eval()
 
 
-def raw_decodes(
-    engine: Engine, jobs: list[DecodeJob], monkeypatch: pytest.MonkeyPatch
-) -> dict[int, tuple[str, Result]]:
+@pytest.fixture(scope="module")
+def expected(tiny: Whisper) -> dict[str, DecodingResult]:
+    return {name: CASES[name].expected(tiny) for name in NAMES}
+
+
+def test_a_mixed_batch_at_tinys_size(
+    tiny: Whisper, expected: dict[str, DecodingResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine("tiny", tiny, EXACT)
     found = recorded(engine, monkeypatch)
-    engine.decode(jobs)
-    return found
-
-
-def test_a_mixed_batch_at_tinys_size(tiny: Whisper, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = {name: CASES[name].job for name in NAMES}
-    found = raw_decodes(Engine("tiny", tiny, EXACT), list(jobs.values()), monkeypatch)
+    engine.decode(list(jobs.values()))
     for name, job in jobs.items():
-        assert_same(found[id(job)], CASES[name].expected(tiny))
+        assert_same(found[id(job)], expected[name])
+
+
+def test_joining_and_leaving_at_tinys_size(
+    tiny: Whisper, expected: dict[str, DecodingResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine("tiny", tiny, EXACT)
+    found = recorded(engine, monkeypatch)
+    tickets = {name: Ticket(CASES[name].job) for name in NAMES}
+    n_cancelled = decode_in_disorder(engine, list(tickets.values()), random.Random(0))
+    done = [name for name, ticket in tickets.items() if ticket.outcome]
+    assert len(done) >= len(tickets) - n_cancelled > 0
+    for name in done:
+        assert_same(found[id(tickets[name].job)], expected[name])
+
+
+@pytest.mark.parametrize("thresholds", THRESHOLDS if IS_ALL else THRESHOLDS[:1])
+def test_the_fallback_at_tinys_size(tiny: Whisper, thresholds: dict[str, float | None]) -> None:
+    assert_same_fallback(Engine("tiny", tiny, EXACT), tiny, thresholds)
+
+
+def test_the_words_times_at_tinys_size(tiny: Whisper) -> None:
+    assert_same_words(Engine("tiny", tiny, EXACT), tiny, AUDIO["dense"])
 
 
 def test_the_languages_chances_at_tinys_size(tiny: Whisper) -> None:
