@@ -20,9 +20,9 @@ def encode(weights: EncoderWeights, mels: Tensor) -> Tensor:
         return torch.cat([encode(weights, mel[None]) for mel in mels])
     dtype = weights.conv1[0].dtype
     x = F.gelu(F.conv1d(mels.to(dtype), *weights.conv1, padding=1))
-    x = F.gelu(F.conv1d(x, *weights.conv2, stride=2, padding=1))
-    # A sum would keep the convolution's order, frames last, in which all that follows is slower.
-    stream = x.transpose(1, 2).contiguous() + weights.positions
+    x = F.conv1d(x, *weights.conv2, stride=2, padding=1)
+    # Else a sum would keep the convolution's order, frames last, and all that follows is slower.
+    stream = F.gelu(x.transpose(1, 2).contiguous().float()) + weights.positions
     for block in weights.blocks:
         _add_block(block, stream, weights, dtype)
     return weights.norm(stream).to(dtype)
