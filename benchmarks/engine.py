@@ -28,6 +28,7 @@ import whisper
 
 from benchmarks import grow, machine, peers
 from benchmarks.worker import CLOCKS, Make, Worker
+from whisper_service.engine.precision import Dtype, has_fast_bfloat16, has_vnni
 from whisper_service.types import WINDOW_SECONDS, Audio
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
@@ -273,12 +274,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--windows", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=lambda text: [int(n) for n in text.split(",")])
-    parser.add_argument("--dtypes", type=lambda text: text.split(","), help="ours")
+    parser.add_argument(
+        "--dtypes", type=lambda text: text.split(","), help="ours; all the processor is fast with"
+    )
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, default=grow.model_folder())
-    parser.set_defaults(batches=[1, 8, 16], dtypes=["int8", "bfloat16", "float32"])
+    parser.set_defaults(batches=[1, 8, 16], dtypes=_dtypes())
     return parser.parse_args()
+
+
+def _dtypes() -> list[Dtype]:
+    """What this processor is fast with."""
+    coarse: list[tuple[Dtype, bool]] = [("int8", has_vnni()), ("bfloat16", has_fast_bfloat16())]
+    return [*(dtype for dtype, is_fast in coarse if is_fast), "float32"]
 
 
 def _say(line: str) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from whisper.model import ModelDimensions
 
+from whisper_service.engine.precision import has_fast_bfloat16
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -23,7 +25,7 @@ def measure() -> Machine:
     block = torch.ones(64 * 1024 * 1024)
     bandwidth = block.nbytes / _best(lambda: block.sum())
     flops = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, torch.bfloat16) if has_fast_bfloat16() else (torch.float32,):
         x, w = torch.randn(1500, 1536).to(dtype), torch.randn(1536, 1536).to(dtype)
         packed = torch.ops.mkldnn._reorder_linear_weight(w, 1500)
 
@@ -43,12 +45,13 @@ def floor_seconds(
     """
     d, layers, frames = dims.n_text_state, dims.n_text_layer, dims.n_audio_ctx
     rate, n_bytes = machine.flops[dtype], 4 if dtype == "float32" else 2
+    n_bytes_of_weight = 2  # a checkpoint's float16
     conv = 2 * frames * 2 * dims.n_mels * d * 3 + frames * 2 * d * d * 3
     encoder = conv + dims.n_audio_layer * (24 * frames * d * d + 4 * frames * frames * d)
     listening = layers * 4 * frames * d * d
     weights = 14 * d * d * layers + dims.n_vocab * d
     past = 4 + n_tokens / 2
-    read = (weights + batch * layers * 2 * (frames + past) * d) * n_bytes
+    read = weights * n_bytes_of_weight + batch * layers * 2 * (frames + past) * d * n_bytes
     work = batch * (2 * weights + layers * 4 * (frames + past) * d)
     step = max(read / machine.bandwidth, work / rate)
     return float((encoder + listening) / rate + n_tokens * step / batch)

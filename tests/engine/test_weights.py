@@ -22,8 +22,11 @@ def test_no_arithmetic_rounds_the_embedding(
     assert torch.equal(embedding.float(), reference.decoder.token_embedding.weight)
 
 
-def test_an_exact_embedding_takes_no_more_memory_than_a_rounded_one(reference: Whisper) -> None:
-    assert decoder_weights(reference, BFLOAT16).embedding.itemsize == 2
+@pytest.mark.parametrize("precision", [EXACT, BFLOAT16], ids=["float32", "bfloat16"])
+def test_an_exact_embedding_takes_no_more_memory_than_a_rounded_one(
+    reference: Whisper, precision: Precision
+) -> None:
+    assert decoder_weights(reference, precision).embedding.itemsize == 2
 
 
 def test_bfloat16_gives_the_highest_logit_as_float32_gives_it(reference: Whisper) -> None:

@@ -40,21 +40,22 @@ def resolve_precision(dtype: Dtype, device: torch.device) -> Precision:
         dtype = on_cpu if device.type == "cpu" else "float16"
     resolved = getattr(torch, dtype)
     assert isinstance(resolved, torch.dtype)
-    is_rough = device.type == "cpu" and resolved == torch.bfloat16 and _has_vnni()
+    is_rough = device.type == "cpu" and resolved == torch.bfloat16 and has_vnni()
     return Precision(resolved, has_rough_vocabulary=is_rough)
 
 
 def _int8(device: torch.device) -> Precision:
     if device.type != "cpu":
         raise ValueError("int8 is for CPUs; a GPU computes in float16 or bfloat16")
-    if not _has_vnni():
+    if not has_vnni():
         # Without VNNI two products of 8 bits are summed in 16 and may not fit.
         raise ValueError("int8 needs a processor with AVX512_VNNI; float32 runs on any")
     dtype = torch.bfloat16 if has_fast_bfloat16() else torch.float32
     return Precision(dtype, is_quantized=True, has_rough_vocabulary=True)
 
 
-def _has_vnni() -> bool:
+def has_vnni() -> bool:
+    """Whether this processor multiplies 8-bit integers four at a time."""
     return bool(torch.cpu.get_capabilities().get("avx512_vnni"))
 
 
@@ -62,3 +63,8 @@ def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 itself (AVX512_BF16, AMX), so that it pays."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def has_avx512() -> bool:
+    """Whether this processor has registers of 16 float32 numbers."""
+    return bool(torch.cpu.get_capabilities().get("avx512_f"))

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from whisper.model import ResidualAttentionBlock, Whisper
 
-from whisper_service.engine.precision import Precision, has_fast_bfloat16
+from whisper_service.engine import compiled
+from whisper_service.engine.narrow import lossless_half, narrow
+from whisper_service.engine.precision import Precision, has_avx512, has_fast_bfloat16
 from whisper_service.engine.quantized import balance, quantized
 from whisper_service.engine.vocabulary import Vocabulary
 
@@ -42,10 +44,10 @@ class Dense:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A bfloat16 projection in oneDNN's own layout.
+    """A projection in oneDNN's own layout.
 
-    `F.linear` lays the matrix out anew at every call: the vocabulary's 40 MB (tiny) took 8.1 ms at
-    8 rows on one Zen 4 core, packed 2.8 ms.
+    `F.linear` lays a bfloat16 matrix out anew at every call: the vocabulary's 40 MB (tiny) took
+    8.1 ms at 8 rows on one Zen 4 core, packed 2.8 ms.
     """
 
     weight: Tensor
@@ -119,7 +121,7 @@ class EncoderWeights:
 @dataclass(frozen=True, slots=True)
 class DecoderWeights:
     embedding: Tensor
-    """[V, n_state], looked up by token: the compute dtype's, unless that is coarse."""
+    """[V, n_state], looked up by token: rounded only to what a GPU computes in."""
     positions: Tensor
     """float32 [n_ctx, n_state]."""
     blocks: tuple[Block, ...]
@@ -158,12 +160,12 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
         positions=_as(decoder.positional_embedding, torch.float32),
         blocks=tuple(_block(block, precision) for block in decoder.blocks),
         norm=_norm(decoder.ln),
-        cross_key_value=_fused(key_values, precision),
+        cross_key_value=_fused(key_values, precision, has_many_rows=True),
         vocabulary=Vocabulary(
             project=(
                 quantized(decoder.token_embedding.weight.detach(), None)
                 if precision.has_rough_vocabulary
-                else _linear(decoder.token_embedding.weight, None, precision.dtype)
+                else _linear(decoder.token_embedding.weight, None, precision)
             ),
             dtype=torch.float32 if precision.has_rough_vocabulary else precision.dtype,
             embedding=embedding,
@@ -178,12 +180,12 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
 def _embedding(weight: Tensor, precision: Precision) -> Tensor:
     """The embedding in a coarse arithmetic's 16 bits would be most of what its logits are wrong by.
 
-    OpenAI's checkpoints are float16, so that holds the same numbers in the same memory.
+    OpenAI's checkpoints are float16, so that holds the same numbers in no more memory.
     """
-    if not precision.is_coarse:
-        return _as(weight, precision.dtype)
-    half = weight.half()
-    return half if torch.equal(half.float(), weight.float()) else weight.float()
+    is_on_cpu = weight.device.type == "cpu"
+    return (
+        lossless_half(weight) if is_on_cpu or precision.is_coarse else _as(weight, precision.dtype)
+    )
 
 
 def _block(
@@ -196,11 +198,13 @@ def _block(
         mlp_norm, mlp_in, mlp_out = _rounded_mlp(block)
     else:
         mlp_norm = _norm(block.mlp_ln)
-        mlp_in, mlp_out = _activated(mlp[0], precision), _fused([mlp[2]], precision)
+        mlp_in = _activated(mlp[0], precision, has_many_rows=has_many_rows)
+        mlp_out = _fused([mlp[2]], precision, has_many_rows=has_many_rows)
+    qkv = [attn.query, attn.key, attn.value]
     return Block(
         norm=_norm(block.attn_ln),
-        qkv=_fused([attn.query, attn.key, attn.value], precision),
-        out=_fused([attn.out], precision),
+        qkv=_fused(qkv, precision, has_many_rows=has_many_rows),
+        out=_fused([attn.out], precision, has_many_rows=has_many_rows),
         cross=_cross(block, precision) if block.cross_attn else None,
         mlp_norm=mlp_norm,
         mlp_in=mlp_in,
@@ -229,7 +233,9 @@ def _cross(block: ResidualAttentionBlock, precision: Precision) -> Cross:
     )
 
 
-def _fused(linears: Sequence[nn.Linear], precision: Precision) -> Linear:
+def _fused(
+    linears: Sequence[nn.Linear], precision: Precision, *, has_many_rows: bool = False
+) -> Linear:
     """Several projections of one input as one; a missing bias (Whisper's keys) is zero."""
     weight = torch.cat([linear.weight.detach() for linear in linears])
     biases = [
@@ -238,19 +244,27 @@ def _fused(linears: Sequence[nn.Linear], precision: Precision) -> Linear:
         else linear.bias.detach()
         for linear in linears
     ]
-    return _linear(weight, torch.cat(biases), precision.dtype)
+    return _linear(weight, torch.cat(biases), precision, has_many_rows=has_many_rows)
 
 
-def _linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Linear:
+def _linear(
+    weight: Tensor, bias: Tensor | None, precision: Precision, *, has_many_rows: bool = False
+) -> Linear:
+    dtype = precision.dtype
     matrix, bias = _as(weight, dtype), None if bias is None else _as(bias, dtype)
-    if matrix.device.type == "cpu" and dtype == torch.bfloat16 and has_fast_bfloat16():
-        return Packed(torch.ops.mkldnn._reorder_linear_weight(matrix, _ROWS_HINT), bias)
+    if matrix.device.type == "cpu":
+        # oneDNN has a loop of its own for AVX512, and with many rows its bytes do not matter.
+        is_exact, is_compute_bound = dtype == torch.float32, has_many_rows and has_avx512()
+        if is_exact and compiled.openmp() is not None and not is_compute_bound:
+            return narrow(matrix, bias)
+        if (is_exact and is_compute_bound) or (dtype == torch.bfloat16 and has_fast_bfloat16()):
+            return Packed(torch.ops.mkldnn._reorder_linear_weight(matrix, _ROWS_HINT), bias)
     return Dense(matrix, bias)
 
 
-def _activated(linear: nn.Linear, precision: Precision) -> Linear:
+def _activated(linear: nn.Linear, precision: Precision, *, has_many_rows: bool) -> Linear:
     """A projection with its GELU."""
-    project = _fused([linear], precision)
+    project = _fused([linear], precision, has_many_rows=has_many_rows)
     if isinstance(project, Packed):
         return replace(project, activation="gelu")
     return Activated(project)
