@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from whisper_service.engine import compiled
-from whisper_service.engine.narrow import narrow, panel_width
+from whisper_service.engine.narrow import narrow
+from whisper_service.engine.tile import panel_width
 
 WIDTH = 384
 

@@ -97,7 +97,7 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
             keys, values = heard[0, slots[row], head], heard[1, slots[row], head]
             for t in range(n_frames):
                 scores[t] = dot(query[row, head], keys[t])
-            norm = _softmax(scores, np.float32(width**-0.5))
+            norm = softmax(scores, np.float32(width**-0.5))
             total = np.zeros(width, np.float32)
             for t in range(n_frames):
                 add(total, scores[t], values[t])
@@ -124,7 +124,7 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
             known = scores[: position + 1]
             for t in range(position + 1):
                 known[t] = dot(qkv[row, 0, head], said[0, table[line, t], t, head])
-            norm = _softmax(known, np.float32(width**-0.5))
+            norm = softmax(known, np.float32(width**-0.5))
             total = np.zeros(width, np.float32)
             for t in range(position + 1):
                 add(total, known[t], said[1, table[line, t], t, head])
@@ -134,17 +134,31 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
 
 
 @njit(**LOOP)
-def _softmax(scores: Any, scale: Any) -> Any:
+def softmax(scores: Any, scale: Any) -> Any:
     """Exponentials in place; -> their sum."""
-    highest = scores[0]
-    for score in scores:
-        highest = max(highest, score)
+    highest = _highest(scores.view(np.int32))
     total = np.float32(0)
     for i in range(len(scores)):
         weight = _exp((scores[i] - highest) * scale)
         scores[i] = weight
         total += weight
     return total
+
+
+@njit(**LOOP, inline="always")
+def _highest(bits: Any) -> Any:
+    """The highest float32 of these bits, by integers in the order of the numbers: of floats LLVM
+    looks at one after the other, of 1,500 in 1.06 us instead of 0.11."""
+    highest = np.int32(-(2**31))
+    for i in range(len(bits)):
+        highest = max(highest, _in_order(bits[i]))
+    return np.int32(_in_order(highest)).view(np.float32)
+
+
+@njit(**LOOP, inline="always")
+def _in_order(bits: Any) -> Any:
+    """Both ways."""
+    return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
 @njit(**LOOP, inline="always")

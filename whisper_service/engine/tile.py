@@ -1,0 +1,153 @@
+"""A few rows times a panel of columns, in float32: the inner loop of products on a CPU.
+
+It is GotoBLAS's (Goto and van de Geijn 2008, doi:10.1145/1356052.1356053): a panel lies in memory
+in the order in which it is read, and the sums stay in registers until they are whole. numba would
+have to guess which numbers those are, so the loop is written in LLVM's instructions.
+"""
+
+# mypy: disable-error-code="untyped-decorator"
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from whisper_service.engine.precision import has_avx512
+
+_VECTORS = 4
+"""Registers side by side in a panel: one row alone waits for no sum."""
+_FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+
+
+def panel_width() -> int:
+    """Columns in a panel."""
+    return _VECTORS * _lanes()
+
+
+def most_rows() -> int:
+    """Whose sums, with a vector of weights and a number of each, fit the 16 or 32 registers."""
+    return 6 if has_avx512() else 3
+
+
+def _lanes() -> int:
+    """float32 numbers in a register."""
+    return 16 if has_avx512() else 8
+
+
+@cache
+def tile(is_half: bool) -> Any:
+    """The compiled `tile(n, x, x_stride, panel, n_in, start, start_stride, out, out_stride)`.
+
+    Addresses are int64. n rows of x, float32 [n, n_in], up to `most_rows()`, times the panel,
+    float32 or float16 [n_in, panel_width()], plus `start`, float32 [n, panel_width()]: a bias,
+    whose stride is 0, or what is in `out` already. Strides count numbers between rows. A row's
+    result does not depend on n.
+    """
+    lanes = _lanes()
+    name = f"tile_{'half' if is_half else 'single'}"
+
+    @intrinsic
+    def call(
+        context: Any,
+        n: Any,
+        x: Any,
+        x_stride: Any,
+        panel: Any,
+        n_in: Any,
+        start: Any,
+        start_stride: Any,
+        out: Any,
+        out_stride: Any,
+    ) -> tuple[Any, Callable[..., Any]]:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            function = builder.module.globals.get(name) or _define(
+                builder.module, name, ir.HalfType() if is_half else _FLOAT, lanes
+            )
+            builder.call(function, arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 9), build
+
+    return call
+
+
+def _define(module: Any, name: str, weight: Any, lanes: int) -> Any:
+    """Write `tile` as LLVM's instructions: a loop for each number of rows."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT64] * 9), name)
+    function.linkage = "internal"
+    entry, last = function.append_basic_block("entry"), function.append_basic_block("last")
+    ir.IRBuilder(last).ret_void()
+    builder = ir.IRBuilder(entry)
+    switch = builder.switch(function.args[0], last)
+    for n_rows in range(1, most_rows() + 1):
+        block = function.append_basic_block(f"rows{n_rows}")
+        switch.add_case(ir.Constant(_INT64, n_rows), block)
+        _define_rows(function, block, last, n_rows, weight, lanes)
+    return function
+
+
+def _define_rows(
+    function: Any, before: Any, after: Any, n_rows: int, weight: Any, lanes: int
+) -> None:
+    _, x, x_stride, weights, n_in, first, first_stride, out, out_stride = function.args
+    vector = ir.VectorType(_FLOAT, lanes)
+    multiply_add = f"llvm.fma.v{lanes}f32"
+    fma = function.module.globals.get(multiply_add) or ir.Function(
+        function.module, ir.FunctionType(vector, [vector] * 3), multiply_add
+    )
+    loop = function.append_basic_block(f"loop{n_rows}")
+    end = function.append_basic_block(f"end{n_rows}")
+
+    def at(builder: Any, address: Any, index: Any, kind: Any) -> Any:
+        """The pointer to a number of that kind."""
+        return builder.gep(builder.inttoptr(address, kind.as_pointer()), [index])
+
+    def load(builder: Any, pointer: Any, kind: Any) -> Any:
+        number = builder.load(builder.bitcast(pointer, ir.VectorType(kind, lanes).as_pointer()))
+        number.align = 2 if kind is not _FLOAT else 4
+        return number if kind is _FLOAT else builder.fpext(number, vector)
+
+    builder = ir.IRBuilder(before)
+    starts = [builder.mul(_INT64(row), x_stride) for row in range(n_rows)]
+    zero = ir.Constant(vector, [0.0] * lanes)
+    builder.branch(loop)
+
+    builder = ir.IRBuilder(loop)
+    i = builder.phi(_INT64)
+    sums = [[builder.phi(vector) for _ in range(_VECTORS)] for _ in range(n_rows)]
+    numbers = []
+    for start in starts:
+        number = builder.load(at(builder, x, builder.add(start, i), _FLOAT))
+        one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, _INT32(0))
+        spread = ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes)
+        numbers.append(builder.shuffle_vector(one, one, spread))
+    place = builder.mul(i, _INT64(_VECTORS * lanes))
+    added: list[list[Any]] = [[] for _ in range(n_rows)]
+    for v in range(_VECTORS):
+        index = builder.add(place, _INT64(v * lanes))
+        values = load(builder, at(builder, weights, index, weight), weight)
+        for row in range(n_rows):
+            added[row].append(builder.call(fma, [numbers[row], values, sums[row][v]]))
+    following = builder.add(i, _INT64(1))
+    builder.cbranch(builder.icmp_signed("<", following, n_in), loop, end)
+    i.add_incoming(_INT64(0), before)
+    i.add_incoming(following, loop)
+    for row in range(n_rows):
+        for v in range(_VECTORS):
+            sums[row][v].add_incoming(zero, before)
+            sums[row][v].add_incoming(added[row][v], loop)
+
+    builder = ir.IRBuilder(end)
+    for row in range(n_rows):
+        origin = builder.mul(_INT64(row), first_stride)
+        place = builder.mul(_INT64(row), out_stride)
+        for v in range(_VECTORS):
+            shift = load(
+                builder, at(builder, first, builder.add(origin, _INT64(v * lanes)), _FLOAT), _FLOAT
+            )
+            target = at(builder, out, builder.add(place, _INT64(v * lanes)), _FLOAT)
+            total = builder.fadd(added[row][v], shift)
+            builder.store(total, builder.bitcast(target, vector.as_pointer())).align = 4
+    builder.branch(after)
