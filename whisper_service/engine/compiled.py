@@ -72,6 +72,24 @@ def share() -> Any:
     return _share
 
 
+@cache
+def in_order(is_bfloat16: bool) -> Any:
+    """The compiled `in_order(bits)`: a number as an integer in the order of the numbers, and back.
+
+    LLVM finds extremes of integers many at a time, those of floats one after the other: the highest
+    of 1,500 in 0.11 us instead of 1.06.
+    """
+    integer = np.int16 if is_bfloat16 else np.int32
+    sign, size = integer(15 if is_bfloat16 else 31), np.iinfo(integer).max
+
+    @njit(**LOOP, inline="always")
+    def _in_order(bits: Any) -> Any:
+        signed = integer(bits)
+        return integer(signed ^ ((signed >> sign) & integer(size)))
+
+    return _in_order
+
+
 @njit(inline="always")
 def load_bfloat16(bits: Any) -> Any:
     """-> float32"""

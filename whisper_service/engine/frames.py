@@ -17,8 +17,7 @@ from torch import Tensor
 from whisper_service.engine import compiled
 from whisper_service.engine.compiled import LOOP, SIGNATURE, pointer
 from whisper_service.engine.kernels import softmax
-from whisper_service.engine.precision import has_avx512
-from whisper_service.engine.tile import most_rows, panel_width, tile
+from whisper_service.engine.tile import beats_torch, most_rows, panel_width, tile
 
 _BLOCK = 48
 """Queries at a time: their scores, 288 kB, stay in a core's second cache."""
@@ -30,8 +29,8 @@ def is_faster(qkv: Tensor, n_heads: int) -> bool:
     """Whether this loop can attend to qkv [..., 3 * n_state], and beats torch's: in 31 ms instead
     of 37 for tiny's 1,500 frames on two AMD cores without AVX512."""
     is_whole = qkv.shape[-1] // 3 // n_heads % panel_width() == 0
-    is_ours = qkv.device.type == "cpu" and qkv.dtype == torch.float32 and not has_avx512()
-    return is_ours and is_whole and compiled.openmp() is not None
+    is_ours = qkv.device.type == "cpu" and qkv.dtype == torch.float32
+    return is_ours and is_whole and beats_torch(has_many_rows=True)
 
 
 def attend_frames(qkv: Tensor, n_heads: int) -> Tensor:

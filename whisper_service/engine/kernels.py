@@ -133,6 +133,9 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
     return past, audio
 
 
+_in_order = compiled.in_order(False)
+
+
 @njit(**LOOP)
 def softmax(scores: Any, scale: Any) -> Any:
     """Exponentials in place; -> their sum."""
@@ -147,18 +150,11 @@ def softmax(scores: Any, scale: Any) -> Any:
 
 @njit(**LOOP, inline="always")
 def _highest(bits: Any) -> Any:
-    """The highest float32 of these bits, by integers in the order of the numbers: of floats LLVM
-    looks at one after the other, of 1,500 in 1.06 us instead of 0.11."""
+    """The highest float32 of these bits."""
     highest = np.int32(-(2**31))
     for i in range(len(bits)):
         highest = max(highest, _in_order(bits[i]))
     return np.int32(_in_order(highest)).view(np.float32)
-
-
-@njit(**LOOP, inline="always")
-def _in_order(bits: Any) -> Any:
-    """Both ways."""
-    return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
 @njit(**LOOP, inline="always")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import carray, cfunc, njit
+from numba import carray, cfunc
 from torch import Tensor
 
 from whisper_service.engine import compiled
@@ -115,16 +115,9 @@ def _rounding(is_bfloat16: bool) -> Any:
     """Compile `rounded_rows` for a number format."""
     number = np.uint16 if is_bfloat16 else np.uint32
     ordered = np.int16 if is_bfloat16 else np.int32
-    n_bits = number(15 if is_bfloat16 else 31)
-    size_bits = ordered(0x7FFF if is_bfloat16 else 0x7FFFFFFF)
     load = compiled.load_bfloat16 if is_bfloat16 else compiled.load_float32
+    in_order = compiled.in_order(is_bfloat16)
     share = compiled.share()
-
-    @njit(**LOOP, inline="always")
-    def in_order(bits: Any) -> Any:
-        """Integers in the order of the numbers, both ways: LLVM finds extremes of those faster."""
-        signed = ordered(bits)
-        return ordered(signed ^ ((signed >> n_bits) & size_bits))
 
     @cfunc(SIGNATURE, **LOOP)
     def rounding(arguments: Any) -> None:

@@ -14,11 +14,18 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from whisper_service.engine import compiled
 from whisper_service.engine.precision import has_avx512
 
 _VECTORS = 4
 """Registers side by side in a panel: one row alone waits for no sum."""
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+
+
+def beats_torch(*, has_many_rows: bool) -> bool:
+    """Whether products on the tile are faster than torch's: wherever it runs with a few rows, with
+    1,500 where there is no AVX512, for which torch's libraries have loops of their own."""
+    return compiled.openmp() is not None and not (has_many_rows and has_avx512())
 
 
 def panel_width() -> int:

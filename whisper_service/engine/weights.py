@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from whisper.model import ResidualAttentionBlock, Whisper
 
-from whisper_service.engine import compiled
 from whisper_service.engine.narrow import lossless_half, narrow
 from whisper_service.engine.precision import Precision, has_avx512, has_fast_bfloat16
 from whisper_service.engine.quantized import balance, quantized
+from whisper_service.engine.tile import beats_torch
 from whisper_service.engine.vocabulary import Vocabulary
 
 Linear = Callable[[Tensor], Tensor]
@@ -253,13 +253,18 @@ def _linear(
     dtype = precision.dtype
     matrix, bias = _as(weight, dtype), None if bias is None else _as(bias, dtype)
     if matrix.device.type == "cpu":
-        # oneDNN has a loop of its own for AVX512, and with many rows its bytes do not matter.
-        is_exact, is_compute_bound = dtype == torch.float32, has_many_rows and has_avx512()
-        if is_exact and compiled.openmp() is not None and not is_compute_bound:
+        if dtype == torch.float32 and beats_torch(has_many_rows=has_many_rows):
             return narrow(matrix, bias)
-        if (is_exact and is_compute_bound) or (dtype == torch.bfloat16 and has_fast_bfloat16()):
+        if _has_onednn_loop(dtype):
             return Packed(torch.ops.mkldnn._reorder_linear_weight(matrix, _ROWS_HINT), bias)
     return Dense(matrix, bias)
+
+
+def _has_onednn_loop(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies so with instructions of this processor that are made for it."""
+    if dtype == torch.bfloat16:
+        return has_fast_bfloat16()
+    return dtype == torch.float32 and has_avx512()
 
 
 def _activated(linear: nn.Linear, precision: Precision, *, has_many_rows: bool) -> Linear:
