@@ -33,6 +33,7 @@ class FakeEngine:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.exact = None
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()

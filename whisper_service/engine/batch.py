@@ -130,7 +130,9 @@ class Batch:
             if not run.has_more_temperatures:
                 run.first_logits = None
         bounds = [bound for run in runs for bound in run.bounds(self._rules)]
-        self._advance(runs, choose(self._rules.apply(torch.cat(logits), bounds), runs))
+        masked = torch.cat(logits)
+        leads = self._rules.apply(masked, bounds)
+        self._advance(runs, choose(masked, runs, leads))
 
     def _advance(self, runs: Sequence[Run], found: Sequence[Sequence[Candidate]]) -> None:
         """Let each run choose from its rows' candidates; finish what is over."""

@@ -57,6 +57,8 @@ _TONE: Audio = 0.1 * np.sin(
     np.arange(SAMPLE_RATE, dtype=np.float32) * np.float32(2 * np.pi * 440 / SAMPLE_RATE)
 )
 """A second of sound to warm up with."""
+_TIES_AT_ONCE = 1
+"""Windows of files that are decoded again together. They are few, and each slot takes memory."""
 
 
 class Engine:
@@ -70,8 +72,12 @@ class Engine:
         *,
         max_batch_size: int = 8,
         recorder: Recorder | None = None,
+        exact: "Engine | None" = None,
     ) -> None:
         self.name = name
+        self.exact = exact
+        """The same model in float32, for jobs whose words hang on less than this one can tell."""
+        self._tie = precision.tie if exact else 0.0
         self.dims = model.dims
         self.is_multilingual: bool = bool(model.is_multilingual)
         self.n_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -108,7 +114,7 @@ class Engine:
     @property
     def cache_bytes(self) -> int:
         """Memory taken for keys and values, however many windows are decoded."""
-        return self._cache.n_bytes
+        return self._cache.n_bytes + (self.exact.cache_bytes if self.exact else 0)
 
     # --- one batch at a time
 
@@ -120,6 +126,9 @@ class Engine:
             while joining := self._joining(waiting):
                 self.admit(joining)
             self.step()
+        for ticket in tickets:
+            if ticket.is_tie and self.exact:
+                (ticket.outcome,) = self.exact.decode([ticket.job])
         return [ticket.outcome for ticket in tickets if ticket.outcome is not None]
 
     def _joining(self, waiting: deque[Ticket]) -> list[Ticket]:
@@ -201,6 +210,8 @@ class Engine:
             raise answered
         self._warm_up_words()
         torch.set_num_threads(n_threads)
+        if self.exact:
+            self.exact.warm_up()
 
     @torch.inference_mode()
     def _warm_up_words(self) -> None:
@@ -225,7 +236,8 @@ class Engine:
         return Run(ticket, slot, lines, tokenizer, detection, prompt, self.dims.n_text_ctx)
 
     def finish(self, run: Run, result: Result) -> None:
-        """Answer the run's ticket."""
+        """Answer the run's ticket. Who speaks live is not made to wait for a second decode."""
+        run.ticket.is_tie = result.margin < self._tie and run.job.priority == "file"
         run.ticket.outcome = Hypothesis(
             language=run.detection.language,
             language_probability=run.detection.probability,
@@ -330,9 +342,13 @@ def load_engine(
     can_download: bool = True,
     download_timeout: float = 30.0,
     max_batch_size: int = 8,
+    can_settle_ties: bool = True,
 ) -> Engine:
     """Find or download a model's weights and load them. Raises `UnknownModel`,
-    `ModelUnavailable`."""
+    `ModelUnavailable`.
+
+    `can_settle_ties`: on a CPU in coarse arithmetic, load the model in float32, too, as `exact`.
+    """
     path = ensure_weights(
         name, model_dir, can_download=can_download, download_timeout=download_timeout
     )
@@ -343,8 +359,15 @@ def load_engine(
         raise ModelUnavailable(
             f"Model {name!r} cannot be computed: {error}. Set WHISPER_DTYPE to another.", model=name
         ) from error
+    has_exact = can_settle_ties and precision.is_coarse and where.type == "cpu"
     # What is rounded to 8 bits is rounded once.
-    stored = torch.float32 if precision.is_quantized else precision.dtype
+    stored = torch.float32 if precision.is_quantized or has_exact else precision.dtype
     model = load_model(name, path, where, stored)
-    recorder = CudaRecorder(where) if where.type == "cuda" else None
-    return Engine(name, model, precision, max_batch_size=max_batch_size, recorder=recorder)
+    return Engine(
+        name,
+        model,
+        precision,
+        max_batch_size=max_batch_size,
+        recorder=CudaRecorder(where) if where.type == "cuda" else None,
+        exact=Engine(name, model, EXACT, max_batch_size=_TIES_AT_ONCE) if has_exact else None,
+    )

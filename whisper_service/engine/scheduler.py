@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from whisper_service.engine.meter import Meter, NoMeter
@@ -39,6 +39,10 @@ class StepDecoder(Protocol):
     @property
     def name(self) -> str:
         """The model's."""
+
+    @property
+    def exact(self) -> "StepDecoder | None":
+        """What decodes a job again that it has marked as a tie."""
 
     @property
     def n_rows(self) -> int:
@@ -261,7 +265,7 @@ class Scheduler:
         if others and (entry.is_suspect or any(other.is_suspect for other in others)):
             return False
         is_slow_to_join = entry.engine.encode_batch == 1
-        if is_slow_to_join and not entry.is_final and any(other.is_final for other in others):
+        if is_slow_to_join and not entry.is_final and any(e.is_final for e in self._running):
             return False
         if not entry.is_live and sum(not e.is_live for e in others) >= self._max_batch_size:
             return False
@@ -354,7 +358,8 @@ class Scheduler:
             assert entry.ticket is not None
             assert entry.engine is not None
             if entry.ticket.outcome is not None:
-                done.append((entry, entry.ticket.outcome))
+                if not self._settle_tie(entry):
+                    done.append((entry, entry.ticket.outcome))
             elif entry.future.cancelled():
                 entry.engine.cancel(entry.ticket)
             else:
@@ -368,6 +373,24 @@ class Scheduler:
         for entry, outcome in done:
             self._measure(entry, outcome)
             _settle(entry, outcome)
+
+    def _settle_tie(self, entry: _Entry) -> bool:
+        """Queue a job again for the exact engine, if its words hung on less than this one's
+        arithmetic tells. Once that is not to be had any more, they are an answer too."""
+        assert entry.engine is not None
+        assert entry.ticket is not None
+        exact = entry.engine.exact
+        if exact is None or not entry.ticket.is_tie:
+            return False
+        with self._changed:
+            if self._closed:
+                return False
+            # Its deadline was to begin, and it has begun.
+            entry.ticket = Ticket(replace(entry.ticket.job, deadline=None))
+            entry.engine, entry.arrived = exact, time.monotonic()
+            self._waiting.append(entry)
+        self._meter.tied(exact.name)
+        return True
 
     def _measure(self, entry: _Entry, outcome: Hypothesis | ServiceError) -> None:
         assert entry.engine is not None

@@ -12,6 +12,8 @@ class Ticket:
 
     job: DecodeJob
     outcome: Hypothesis | ServiceError | None = None
+    is_tie: bool = False
+    """Whether the outcome hung on less than its arithmetic can tell (`Engine.exact` can)."""
     admitted: float | None = None
     """When it joined the batch, in seconds since the epoch; for traces, and so is the next."""
     encoded: float | None = None

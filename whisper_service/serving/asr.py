@@ -266,6 +266,7 @@ class WhisperASR:
             dtype=self._settings.dtype,
             can_download=False,  # _ensure_weights has done it
             max_batch_size=self._settings.max_batch_size,
+            can_settle_ties=self._settings.settle_ties,
         )
 
     async def _preload(self) -> None:
