@@ -5,8 +5,8 @@
 The corpus is the bundled model's own: phrases in voices, speeds and pitches that its training
 never met, in three languages, 1 to 30 s, two thirds of them under noise 10 to 40 dB below the
 words, as in `tools.evaluate_demo_model`; with `--dense` all are full windows under noise of 10 to
-20 dB. Needs `espeak-ng`. The windows are decoded greedily, by the same engine in each arithmetic,
-as a service decodes files: what hung on too little is decoded again in float32, unless `--raw`.
+20 dB. Needs `espeak-ng`. The windows are decoded greedily, by the same engine in each arithmetic;
+with `--settle-ties` those whose words hung on too little again in float32, as the setting has it.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> None:
         "n_words": n_words,
         "same": same,
         "share": {dtype: n / options.windows for dtype, n in same.items()},
-        "is_raw": options.raw,
+        "settle_ties": options.settle_ties,
         "decoded_again": {dtype: decoders[dtype].n_ties / options.windows for dtype in coarse},
         "seconds": {dtype: decoder.seconds for dtype, decoder in decoders.items()},
         "processor": torch.cpu.get_capabilities().get("cpu_name", ""),
@@ -78,7 +78,7 @@ class _Decoder(NoMeter):
             options.model.parent,
             device="cpu",
             dtype=dtype,
-            can_settle_ties=not options.raw,
+            can_settle_ties=options.settle_ties,
         )
         self._scheduler = Scheduler(meter=self)
 
@@ -122,7 +122,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=ASSETS / "demo.pt", help="a checkpoint")
     parser.add_argument("--windows", type=int, default=400)
     parser.add_argument("--dtypes", type=lambda text: text.split(","), default=["bfloat16", "int8"])
-    parser.add_argument("--raw", action="store_true", help="nothing is decoded again in float32")
+    parser.add_argument("--settle-ties", action="store_true", help="as the setting")
     parser.add_argument("--dense", action="store_true", help="full windows, all under noise")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     return parser.parse_args()

@@ -39,18 +39,9 @@ def ours(
     beam: int | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> Decode:
-    """Our engine; a batch of one is one window after the other, with its full latency.
-
-    Each window is decoded once: to reach a given length it goes on after its words, where all are
-    close. What is decoded again of real speech is told by `benchmarks.agreement`.
-    """
+    """Our engine; a batch of one is one window after the other, with its full latency."""
     engine = load_engine(
-        checkpoint.stem,
-        checkpoint.parent,
-        device=device,
-        dtype=dtype,
-        max_batch_size=batch,
-        can_settle_ties=False,
+        checkpoint.stem, checkpoint.parent, device=device, dtype=dtype, max_batch_size=batch
     )
     if engine.max_batch_size < batch:
         raise RuntimeError(f"the memory holds {engine.max_batch_size} windows, not {batch}")

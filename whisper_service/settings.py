@@ -116,9 +116,10 @@ class Settings(BaseSettings):
     )
 
     settle_ties: bool = Field(
-        True,
+        False,
         description="On a CPU in bfloat16 or int8, decode windows of files again in float32 where a"
-        " word hung on less than that arithmetic tells: float32's words, for its weights' memory.",
+        " word hung on less than that arithmetic tells: nearly always float32's words, for its"
+        " weights' memory and the time of those windows.",
     )
 
     # --- WhisperASR

@@ -34,6 +34,7 @@ class GatedEngine:
         self.running: list[Ticket] = []
         self.name = "gated"
         self.exact: GatedEngine | None = None
+        self.crashes = False
 
     @property
     def n_rows(self) -> int:
@@ -55,7 +56,7 @@ class GatedEngine:
         self.steps.append([name(ticket.job) for ticket in self.running])
         self.entered.set()
         assert self.gate.wait(WAIT)
-        if "bug" in self.steps[-1]:
+        if self.crashes or "bug" in self.steps[-1]:
             raise ZeroDivisionError
         for ticket in list(self.running):
             if name(ticket.job) != "long" or self.may_end.is_set():
@@ -188,11 +189,11 @@ def exact(engine: GatedEngine) -> Iterator[GatedEngine]:
     engine.exact.gate.set()
 
 
-def test_a_tie_goes_to_the_exact_engine_whatever_its_deadline(
+def test_a_tie_goes_to_the_exact_engine(
     scheduler: Scheduler, engine: GatedEngine, exact: GatedEngine
 ) -> None:
     first = hold(scheduler, engine)
-    tie = scheduler.submit(engine, job("tie", deadline=time.time() + 1))
+    tie = scheduler.submit(engine, job("tie", deadline=time.time() + WAIT))
     clear = scheduler.submit(engine, job("clear"))
     assert release(engine, first, clear) == ["first", "clear"]
     assert exact.entered.wait(WAIT)
@@ -227,15 +228,47 @@ def test_a_tie_does_not_join_between_the_steps_of_a_final(
     assert release(engine, final, tie) == ["long", "exactly tie"]
 
 
-def test_without_an_exact_engine_and_while_closing_a_tie_is_an_answer(engine: GatedEngine) -> None:
-    scheduler = Scheduler(max_batch_size=3, batch_wait=0.0)
+def test_a_tie_without_an_exact_engine_is_an_answer(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
     engine.gate.set()
     assert release(engine, scheduler.submit(engine, job("tie"))) == ["tie"]
-    engine.exact = GatedEngine()
-    engine.gate.clear()
-    engine.entered.clear()
+
+
+def test_a_tie_that_was_past_its_deadline_before_it_was_settled_is_an_answer(
+    scheduler: Scheduler,
+    engine: GatedEngine,
+    exact: GatedEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time()
+    tie = scheduler.submit(engine, job("tie", deadline=now + WAIT))
+    assert engine.entered.wait(WAIT)
+    monkeypatch.setattr(time, "time", lambda: now + WAIT + 1)
+    assert release(engine, tie) == ["tie"]
+    assert exact.batches == []
+
+
+def test_a_tie_whose_exact_decode_crashes_is_an_answer(
+    scheduler: Scheduler, engine: GatedEngine, exact: GatedEngine
+) -> None:
+    exact.crashes = True
+    exact.gate.set()
+    engine.gate.set()
+    assert release(engine, scheduler.submit(engine, job("tie"))) == ["tie"]
+    assert exact.batches == [["tie"]]
+
+
+@pytest.mark.parametrize("is_waiting", [False, True], ids=["decoded", "waiting"])
+def test_while_closing_a_tie_is_an_answer(engine: GatedEngine, is_waiting: bool) -> None:
+    """Both one that is still decoded coarsely, and one that waits for its turn."""
+    scheduler = Scheduler(max_batch_size=3, batch_wait=0.0)
+    engine.exact = GatedEngine(n_places=0 if is_waiting else 1)
     tie = scheduler.submit(engine, job("tie"))
     assert engine.entered.wait(WAIT)
+    if is_waiting:
+        engine.gate.set()
+        scheduler.call(lambda: None).result(WAIT)
     scheduler.close(0)
     assert release(engine, tie) == ["tie"]
     scheduler.close(WAIT)

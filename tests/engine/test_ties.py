@@ -13,7 +13,7 @@ from tests.speech import speech
 from whisper_service.engine import catalog
 from whisper_service.engine.candidates import choose
 from whisper_service.engine.engine import Engine, load_engine
-from whisper_service.engine.precision import EXACT, Precision
+from whisper_service.engine.precision import EXACT, Dtype, Precision
 from whisper_service.engine.rules import Rules
 from whisper_service.engine.sampling import Beam, Candidate, Sampling, Search, Vocabulary
 from whisper_service.engine.ticket import Ticket
@@ -87,17 +87,44 @@ def test_clear_words_are_not_decoded_again(engines: tuple[Engine, Engine]) -> No
 
 
 @pytest.mark.model
-def test_both_are_loaded_where_arithmetic_is_coarse_and_ties_matter() -> None:
-    def load(**options: Any) -> Engine:
-        return load_engine("demo", catalog.ASSETS_DIR, device="cpu", **options)
+@pytest.mark.usefixtures("all_are_ties")
+def test_silence_is_not_decoded_again(engines: tuple[Engine, Engine]) -> None:
+    coarse, _ = engines
+    options = replace(ONCE, no_speech_threshold=-1.0, logprob_threshold=None)
+    ticket = Ticket(DecodeJob(speech("en_eight"), options))
+    coarse.admit([ticket])
+    while ticket.outcome is None:
+        coarse.step()
+    assert not ticket.is_tie
 
-    both = load(dtype="bfloat16")
+
+@pytest.mark.model
+@pytest.mark.usefixtures("all_are_ties")
+def test_a_tie_is_settled_however_many_samples_a_failed_decode_would_take(
+    engines: tuple[Engine, Engine],
+) -> None:
+    coarse, exact = engines
+    wide = replace(ONCE, temperatures=(0.0, 0.5), best_of=20)
+    (settled,) = coarse.decode([DecodeJob(speech("en_eight"), wide)])
+    (alone,) = exact.decode([DecodeJob(speech("en_eight"), ONCE)])
+    assert probabilities(settled) == probabilities(alone)
+
+
+@pytest.mark.model
+def test_both_are_loaded_where_ties_are_to_be_settled_and_arithmetic_is_coarse() -> None:
+    def load(dtype: Dtype, *, can_settle_ties: bool = True) -> Engine:
+        where = catalog.ASSETS_DIR
+        return load_engine(
+            "demo", where, device="cpu", dtype=dtype, can_settle_ties=can_settle_ties
+        )
+
+    both = load("bfloat16")
     assert both.exact
     assert both.exact.exact is None
-    alone = load(dtype="bfloat16", can_settle_ties=False)
+    alone = load("bfloat16", can_settle_ties=False)
     assert alone.exact is None
     assert both.cache_bytes > alone.cache_bytes
-    assert load(dtype="float32").exact is None
+    assert load("float32").exact is None
 
 
 def chosen(logits: list[float], search: Search, lead: float = math.inf) -> Candidate:

@@ -36,7 +36,7 @@ from whisper_service.engine.rules import Rules
 from whisper_service.engine.run import Run
 from whisper_service.engine.send import send
 from whisper_service.engine.step import Decoder
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.ticket import Ticket, settling
 from whisper_service.engine.weights import decoder_weights, encoder_weights
 from whisper_service.errors import ModelUnavailable, ServiceError
 from whisper_service.types import (
@@ -58,7 +58,8 @@ _TONE: Audio = 0.1 * np.sin(
 )
 """A second of sound to warm up with."""
 _TIES_AT_ONCE = 1
-"""Windows of files that are decoded again together. They are few, and each slot takes memory."""
+"""Windows decoded again together are few, and each slot takes memory. With the one that is left to
+live jobs elsewhere it has two."""
 
 
 class Engine:
@@ -128,7 +129,7 @@ class Engine:
             self.step()
         for ticket in tickets:
             if ticket.is_tie and self.exact:
-                (ticket.outcome,) = self.exact.decode([ticket.job])
+                (ticket.outcome,) = self.exact.decode([settling(ticket.job)])
         return [ticket.outcome for ticket in tickets if ticket.outcome is not None]
 
     def _joining(self, waiting: deque[Ticket]) -> list[Ticket]:
@@ -210,8 +211,6 @@ class Engine:
             raise answered
         self._warm_up_words()
         torch.set_num_threads(n_threads)
-        if self.exact:
-            self.exact.warm_up()
 
     @torch.inference_mode()
     def _warm_up_words(self) -> None:
@@ -236,8 +235,11 @@ class Engine:
         return Run(ticket, slot, lines, tokenizer, detection, prompt, self.dims.n_text_ctx)
 
     def finish(self, run: Run, result: Result) -> None:
-        """Answer the run's ticket. Who speaks live is not made to wait for a second decode."""
-        run.ticket.is_tie = result.margin < self._tie and run.job.priority == "file"
+        """Answer the run's ticket. Live text is not decoded twice: who speaks would wait for it."""
+        options, is_file = run.job.options, run.job.priority == "file"
+        run.ticket.is_tie = (
+            is_file and result.margin < self._tie and not is_silence(result, options)
+        )
         run.ticket.outcome = Hypothesis(
             language=run.detection.language,
             language_probability=run.detection.probability,
@@ -342,7 +344,7 @@ def load_engine(
     can_download: bool = True,
     download_timeout: float = 30.0,
     max_batch_size: int = 8,
-    can_settle_ties: bool = True,
+    can_settle_ties: bool = False,
 ) -> Engine:
     """Find or download a model's weights and load them. Raises `UnknownModel`,
     `ModelUnavailable`.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from whisper_service.engine.meter import Meter, NoMeter
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.ticket import Ticket, settling
 from whisper_service.errors import (
     RETRY_AFTER,
     InternalError,
@@ -81,6 +81,8 @@ class _Entry:
     number: int
     future: Future[Any] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
+    words_in_hand: Hypothesis | ServiceError | None = None
+    """Of a tie that is being settled: its answer if that goes wrong."""
     is_suspect: bool = False
     """It was in a batch that crashed, so it is decoded alone."""
 
@@ -376,18 +378,20 @@ class Scheduler:
 
     def _settle_tie(self, entry: _Entry) -> bool:
         """Queue a job again for the exact engine, if its words hung on less than this one's
-        arithmetic tells. Once that is not to be had any more, they are an answer too."""
+        arithmetic tells. For that it waits half of the time it has left."""
         assert entry.engine is not None
         assert entry.ticket is not None
-        exact = entry.engine.exact
-        if exact is None or not entry.ticket.is_tie:
+        exact, outcome = entry.engine.exact, entry.ticket.outcome
+        if exact is None or not entry.ticket.is_tie or entry.future.cancelled():
             return False
+        job = settling(entry.ticket.job)
+        if job.deadline is not None:
+            job = replace(job, deadline=(time.time() + job.deadline) / 2)
         with self._changed:
             if self._closed:
                 return False
-            # Its deadline was to begin, and it has begun.
-            entry.ticket = Ticket(replace(entry.ticket.job, deadline=None))
-            entry.engine, entry.arrived = exact, time.monotonic()
+            entry.words_in_hand = outcome
+            entry.engine, entry.ticket, entry.arrived = exact, Ticket(job), time.monotonic()
             self._waiting.append(entry)
         self._meter.tied(exact.name)
         return True
@@ -419,6 +423,8 @@ def _settle(entry: _Entry, outcome: Hypothesis | ServiceError) -> None:
     or it could not have been."""
     if not entry.future.set_running_or_notify_cancel():
         return
+    if isinstance(outcome, ServiceError):
+        outcome = entry.words_in_hand or outcome
     if isinstance(outcome, ServiceError):
         entry.future.set_exception(outcome)
     else:

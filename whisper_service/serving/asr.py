@@ -254,7 +254,9 @@ class WhisperASR:
         import torch
 
         torch.set_num_threads(max(1, int(self._settings.asr_num_cpus or 1)))
-        engine.warm_up()
+        for part in (engine, engine.exact):
+            if part:
+                part.warm_up()
 
     def _load_engine(self, name: str) -> "Engine":
         from whisper_service.engine.engine import load_engine
