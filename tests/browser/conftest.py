@@ -76,6 +76,16 @@ def _launch(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
+def listening_page(listening_chromium: Browser) -> Iterator[Page]:
+    """A page whose microphone hears those digits."""
+    context = listening_chromium.new_context(permissions=["microphone"])
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    yield page
+    context.close()
+
+
+@pytest.fixture
 def script() -> Script:
     return Script()
 

@@ -1,12 +1,11 @@
 """A real service is killed under a stream from the page: no word is lost, and none comes twice."""
 
 import os
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from benchmarks.local_service import local_service
 from tests.browser.conftest import PATIENCE_MS
@@ -31,15 +30,6 @@ NEXT_WORDS = dict(pairwise([*CYCLE, CYCLE[0]]))
 """The microphone plays one recording again and again; no word of it comes twice."""
 
 
-@pytest.fixture
-def page(listening_chromium: Browser) -> Iterator[Page]:
-    context = listening_chromium.new_context(permissions=["microphone"])
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    yield page
-    context.close()
-
-
 def begin(page: Page, address: str) -> None:
     page.goto(address)
     page.wait_for_selector("#service-dot[data-state=ready]")
@@ -52,22 +42,22 @@ def end(page: Page) -> None:
 
 
 def test_a_service_killed_under_a_stream_loses_and_doubles_no_word(
-    page: Page, tmp_path: Path
+    listening_page: Page, tmp_path: Path
 ) -> None:
     settings = {"WHISPER_DEFAULT_MODEL": "demo", "WHISPER_MODEL_DIR": str(tmp_path)}
-    finals = page.locator("#live-finals .row")
+    finals = listening_page.locator("#live-finals .row")
     for n_killed, key in enumerate(RESUME_KEYS[: KILLS + 1]):
         settings["WHISPER_RESUME_KEY"] = key
         with local_service(settings, tmp_path / f"log-{n_killed}") as service:
             if n_killed == 0:
                 settings["WHISPER_PORT"] = str(service.port)
-                begin(page, service.http)
+                begin(listening_page, service.http)
             finals.nth(finals.count() + 1).wait_for(state="attached", timeout=RESTART_MS)
             if n_killed == KILLS:
-                end(page)
+                end(listening_page)
                 break
             service.kill()
-            expect(page.locator("#live-state")).to_contain_text("Your audio is kept")
+            expect(listening_page.locator("#live-state")).to_contain_text("Your audio is kept")
     *heard, _ = words(" ".join(finals.locator("p").all_text_contents()))  # Stop may cut the last
     assert heard[0] == CYCLE[0]
     assert heard[1:] == [NEXT_WORDS.get(word) for word in heard[:-1]]

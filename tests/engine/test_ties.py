@@ -41,6 +41,14 @@ def probabilities(answer: Any) -> list[float]:
     return [word.probability for segment in answer.segments for word in segment.words]
 
 
+def decoded(engine: Engine, job: DecodeJob) -> Ticket:
+    ticket = Ticket(job)
+    engine.admit([ticket])
+    while ticket.outcome is None:
+        engine.step()
+    return ticket
+
+
 @pytest.mark.model
 @pytest.mark.usefixtures("all_are_ties")
 def test_a_tie_is_answered_by_the_exact_engine(engines: tuple[Engine, Engine]) -> None:
@@ -62,40 +70,22 @@ def test_a_tie_is_answered_by_the_exact_engine(engines: tuple[Engine, Engine]) -
         (ONCE, "final", False),
         (replace(ONCE, beam_size=2), "file", False),
         (replace(ONCE, temperatures=(0.5,)), "file", False),
+        (replace(ONCE, no_speech_threshold=-1.0, logprob_threshold=None), "file", False),
     ],
-    ids=["file", "partial", "final", "beams", "sampled"],
+    ids=["file", "partial", "final", "beams", "sampled", "silence"],
 )
 def test_only_what_a_file_said_greedily_is_settled(
     engines: tuple[Engine, Engine], options: DecodeOptions, priority: Priority, is_tie: bool
 ) -> None:
     coarse, _ = engines
-    ticket = Ticket(DecodeJob(speech("en_eight"), options, priority=priority))
-    coarse.admit([ticket])
-    while ticket.outcome is None:
-        coarse.step()
-    assert ticket.is_tie == is_tie
+    job = DecodeJob(speech("en_eight"), options, priority=priority)
+    assert decoded(coarse, job).is_tie == is_tie
 
 
 @pytest.mark.model
 def test_clear_words_are_not_decoded_again(engines: tuple[Engine, Engine]) -> None:
     coarse, _ = engines
-    ticket = Ticket(DecodeJob(speech("en_eight"), replace(ONCE, timestamps="none")))
-    coarse.admit([ticket])
-    while ticket.outcome is None:
-        coarse.step()
-    assert not ticket.is_tie
-
-
-@pytest.mark.model
-@pytest.mark.usefixtures("all_are_ties")
-def test_silence_is_not_decoded_again(engines: tuple[Engine, Engine]) -> None:
-    coarse, _ = engines
-    options = replace(ONCE, no_speech_threshold=-1.0, logprob_threshold=None)
-    ticket = Ticket(DecodeJob(speech("en_eight"), options))
-    coarse.admit([ticket])
-    while ticket.outcome is None:
-        coarse.step()
-    assert not ticket.is_tie
+    assert not decoded(coarse, DecodeJob(speech("en_eight"), ONCE)).is_tie
 
 
 @pytest.mark.model
