@@ -1,6 +1,5 @@
 """The page and /docs with everything real: service, model, Ray, and a voice in the microphone."""
 
-
 import pytest
 from playwright.sync_api import Page, expect
 
