@@ -114,8 +114,8 @@ class Rules:
         """Mask logits float32 [R, V] in place.
 
         -> float32 [R], by how much all timestamps together are likelier than any one word, in
-        log-probability; without a bound where nothing was to decide. None on a GPU, where it would
-        be one more read.
+        log-probability; without a bound where nothing was to decide. None where no row is timed,
+        and on a GPU, where it would be one more read.
         """
         if logits.device.type != "cpu":
             self.mask(logits, send([bound.numbers for bound in bounds], logits.device))
