@@ -115,13 +115,6 @@ class Settings(BaseSettings):
         " AVX512_BF16 or AMX, else float32. int8 is for CPUs with AVX512_VNNI.",
     )
 
-    settle_ties: bool = Field(
-        False,
-        description="On a CPU in bfloat16 or int8, decode windows of files again in float32 where a"
-        " word hung on less than that arithmetic tells: nearly always float32's words, for its"
-        " weights' memory and the time of those windows.",
-    )
-
     # --- WhisperASR
     asr_num_gpus: float | None = Field(
         None, ge=0, description="GPUs per WhisperASR replica; unset is 1 where Ray has one, else 0."

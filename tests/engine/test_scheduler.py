@@ -18,10 +18,7 @@ WAIT = 10.0
 
 class GatedEngine:
     """Answers each job with its prompt as language in the first step after it was admitted, once
-    the gate is open; "long" goes on until it may end, "bad" is refused, "bug" crashes the step,
-    "tie" hung on little."""
-
-    says = ""
+    the gate is open; "long" goes on until it may end, "bad" is refused, "bug" crashes the step."""
 
     def __init__(self, n_places: int = 4, encode_batch: int = 3) -> None:
         self.gate = threading.Event()
@@ -33,8 +30,6 @@ class GatedEngine:
         self.steps: list[list[str]] = []
         self.running: list[Ticket] = []
         self.name = "gated"
-        self.exact: GatedEngine | None = None
-        self.crashes = False
 
     @property
     def n_rows(self) -> int:
@@ -56,12 +51,11 @@ class GatedEngine:
         self.steps.append([name(ticket.job) for ticket in self.running])
         self.entered.set()
         assert self.gate.wait(WAIT)
-        if self.crashes or "bug" in self.steps[-1]:
+        if "bug" in self.steps[-1]:
             raise ZeroDivisionError
         for ticket in list(self.running):
             if name(ticket.job) != "long" or self.may_end.is_set():
-                ticket.outcome = Hypothesis(f"{self.says}{name(ticket.job)}", 1.0)
-                ticket.is_tie = name(ticket.job) == "tie"
+                ticket.outcome = Hypothesis(name(ticket.job), 1.0)
                 self.running.remove(ticket)
 
     def cancel(self, ticket: Ticket) -> None:
@@ -171,6 +165,20 @@ def test_nobody_joins_between_the_steps_of_a_final_where_joining_takes_long(
     assert release(engine, final, partial) == ["long", "partial"]
 
 
+def test_a_window_of_another_model_does_not_join_between_the_steps_of_a_final(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
+    other = GatedEngine(encode_batch=1)
+    other.gate.set()
+    final = scheduler.submit(engine, job("long", priority="final"))
+    assert engine.entered.wait(WAIT)
+    file, later = scheduler.submit(other, job("file")), scheduler.submit(engine, job("later"))
+    assert release(engine, later) == ["later"]
+    assert other.batches == []
+    engine.may_end.set()
+    assert release(engine, final, file) == ["long", "file"]
+
+
 def test_jobs_of_two_models_do_not_share_a_batch(scheduler: Scheduler, engine: GatedEngine) -> None:
     other = GatedEngine()
     other.gate.set()
@@ -178,100 +186,6 @@ def test_jobs_of_two_models_do_not_share_a_batch(scheduler: Scheduler, engine: G
     mine, its = scheduler.submit(engine, job("mine")), scheduler.submit(other, job("its"))
     release(engine, mine, its)
     assert other.batches == [["its"]]
-
-
-@pytest.fixture
-def exact(engine: GatedEngine) -> Iterator[GatedEngine]:
-    """What the engine's ties are settled by."""
-    engine.exact = GatedEngine(encode_batch=1)
-    engine.exact.says = "exactly "
-    yield engine.exact
-    engine.exact.gate.set()
-
-
-def test_a_tie_goes_to_the_exact_engine(
-    scheduler: Scheduler, engine: GatedEngine, exact: GatedEngine
-) -> None:
-    first = hold(scheduler, engine)
-    tie = scheduler.submit(engine, job("tie", deadline=time.time() + WAIT))
-    clear = scheduler.submit(engine, job("clear"))
-    assert release(engine, first, clear) == ["first", "clear"]
-    assert exact.entered.wait(WAIT)
-    assert not tie.done()
-    assert release(exact, tie) == ["exactly tie"]
-    assert exact.batches == [["tie"]]
-
-
-def test_a_tie_can_be_cancelled_at_the_exact_engine(
-    scheduler: Scheduler, engine: GatedEngine, exact: GatedEngine
-) -> None:
-    engine.gate.set()
-    tie = scheduler.submit(engine, job("tie"))
-    assert exact.entered.wait(WAIT)
-    assert tie.cancel()
-    exact.gate.set()
-    scheduler.call(lambda: None).result(WAIT)
-    assert exact.running == []
-
-
-def test_a_tie_does_not_join_between_the_steps_of_a_final(
-    scheduler: Scheduler, engine: GatedEngine, exact: GatedEngine
-) -> None:
-    exact.gate.set()
-    hold(scheduler, engine)
-    tie = scheduler.submit(engine, job("tie"))
-    final = scheduler.submit(engine, job("long", priority="final"))
-    other = scheduler.submit(engine, job("other", priority="final"))
-    assert release(engine, other) == ["other"]
-    assert exact.batches == []
-    engine.may_end.set()
-    assert release(engine, final, tie) == ["long", "exactly tie"]
-
-
-def test_a_tie_without_an_exact_engine_is_an_answer(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    engine.gate.set()
-    assert release(engine, scheduler.submit(engine, job("tie"))) == ["tie"]
-
-
-def test_a_tie_that_was_past_its_deadline_before_it_was_settled_is_an_answer(
-    scheduler: Scheduler,
-    engine: GatedEngine,
-    exact: GatedEngine,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = time.time()
-    tie = scheduler.submit(engine, job("tie", deadline=now + WAIT))
-    assert engine.entered.wait(WAIT)
-    monkeypatch.setattr(time, "time", lambda: now + WAIT + 1)
-    assert release(engine, tie) == ["tie"]
-    assert exact.batches == []
-
-
-def test_a_tie_whose_exact_decode_crashes_is_an_answer(
-    scheduler: Scheduler, engine: GatedEngine, exact: GatedEngine
-) -> None:
-    exact.crashes = True
-    exact.gate.set()
-    engine.gate.set()
-    assert release(engine, scheduler.submit(engine, job("tie"))) == ["tie"]
-    assert exact.batches == [["tie"]]
-
-
-@pytest.mark.parametrize("is_waiting", [False, True], ids=["decoded", "waiting"])
-def test_while_closing_a_tie_is_an_answer(engine: GatedEngine, is_waiting: bool) -> None:
-    """Both one that is still decoded coarsely, and one that waits for its turn."""
-    scheduler = Scheduler(max_batch_size=3, batch_wait=0.0)
-    engine.exact = GatedEngine(n_places=0 if is_waiting else 1)
-    tie = scheduler.submit(engine, job("tie"))
-    assert engine.entered.wait(WAIT)
-    if is_waiting:
-        engine.gate.set()
-        scheduler.call(lambda: None).result(WAIT)
-    scheduler.close(0)
-    assert release(engine, tie) == ["tie"]
-    scheduler.close(WAIT)
 
 
 def test_a_batch_waits_for_company_but_not_when_it_is_full(engine: GatedEngine) -> None:
@@ -390,7 +304,6 @@ def test_a_meter_hears_of_waiting_of_steps_and_of_answers(engine: GatedEngine) -
             self.n_waited = 0
             self.n_rows: list[int] = []
             self.audio: list[float] = []
-            self.n_ties = 0
 
         def admitted(self, model: str, waits: list[float], seconds: float) -> None:
             assert model == "gated"
@@ -400,23 +313,17 @@ def test_a_meter_hears_of_waiting_of_steps_and_of_answers(engine: GatedEngine) -
         def stepped(self, model: str, n_rows: int, seconds: float) -> None:
             self.n_rows.append(n_rows)
 
-        def tied(self, model: str) -> None:
-            self.n_ties += 1
-
         def answered(self, model: str, audio_seconds: float) -> None:
             self.audio.append(audio_seconds)
 
-    engine.exact = GatedEngine()
-    engine.exact.gate.set()
     heard = Heard()
     scheduler = Scheduler(max_batch_size=3, batch_wait=0.0, meter=heard)
     first = hold(scheduler, engine)
-    more = [scheduler.submit(engine, job(text)) for text in ("a", "tie")]
+    more = [scheduler.submit(engine, job(text)) for text in ("a", "b")]
     refused = scheduler.submit(engine, job("bad"))
     release(engine, first, *more)
     assert isinstance(refused.exception(WAIT), InvalidAudio)
     scheduler.close(WAIT)
-    assert heard.n_waited == 5
-    assert heard.n_ties == 1
+    assert heard.n_waited == 4
     assert sum(heard.n_rows) >= 3
     assert heard.audio == [1 / 16_000] * 3

@@ -33,7 +33,6 @@ class FakeEngine:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.exact = None
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()

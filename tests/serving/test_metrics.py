@@ -11,7 +11,6 @@ from whisper_service.serving.metrics import (
     ENGINE_MEASURES,
     QUEUE,
     STEPS,
-    TIES,
     TOKENS,
     WINDOW,
     EngineMeter,
@@ -46,7 +45,6 @@ def test_an_engine_has_counted_all_its_work_once_the_last_job_is_answered():
     meter.admitted("demo", [0.25, 0.5], 2.0)
     for _ in range(10):
         meter.stepped("demo", 2, 0.5)
-    meter.tied("demo")
     meter.answered("demo", 30.0)
     meter.answered("demo", 12.0)
     assert sums == {
@@ -55,7 +53,6 @@ def test_an_engine_has_counted_all_its_work_once_the_last_job_is_answered():
         TOKENS.name: 20,
         BUSY_SECONDS.name: 7.0,
         AUDIO_SECONDS.name: 42.0,
-        TIES.name: 1,
     }
 
 

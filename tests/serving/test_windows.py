@@ -45,15 +45,6 @@ async def test_without_traces_a_job_carries_nothing() -> None:
     assert job.trace_parent == ""
 
 
-@pytest.mark.parametrize("is_tie", [True, False])
-def test_a_window_says_that_it_was_a_tie(spans: Spans, is_tie: bool) -> None:
-    with window_span(spans.tracer, "mine", JOB) as ticket:
-        ticket.is_tie = is_tie
-    attributes = spans.one("decode window").attributes
-    assert attributes is not None
-    assert attributes.get("whisper.is_tie", False) == is_tie
-
-
 def test_queue_encode_and_decode_follow_one_another_below_their_window(spans: Spans) -> None:
     scheduler = Scheduler()
     try:

@@ -99,7 +99,7 @@ class Tokens:
         raise Unauthorized("The token was not made by this service, or is too old.")
 
     def fingerprint(self, key: ApiKey) -> str:
-        """Ties a token to one key. Keyed: a bare hash would let others try keys at leisure."""
+        """Binds a token to one key. Keyed: a bare hash would let others try keys at leisure."""
         return hmac.new(self._secret, b"key:" + key.sha256.encode(), sha256).hexdigest()[:32]
 
 

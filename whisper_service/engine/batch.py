@@ -131,8 +131,8 @@ class Batch:
                 run.first_logits = None
         bounds = [bound for run in runs for bound in run.bounds(self._rules)]
         masked = torch.cat(logits)
-        leads = self._rules.apply(masked, bounds)
-        self._advance(runs, choose(masked, runs, leads))
+        self._rules.apply(masked, bounds)
+        self._advance(runs, choose(masked, runs))
 
     def _advance(self, runs: Sequence[Run], found: Sequence[Sequence[Candidate]]) -> None:
         """Let each run choose from its rows' candidates; finish what is over."""

@@ -1,6 +1,5 @@
 """From masked logits to the tokens a search may go on with: one read from the device for all."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,13 +10,11 @@ from whisper_service.engine.sampling import Candidate
 from whisper_service.engine.top import top
 
 
-def choose(
-    logits: Tensor, runs: Sequence[Run], leads: Tensor | None = None
-) -> list[list[Candidate]]:
+def choose(logits: Tensor, runs: Sequence[Run]) -> list[list[Candidate]]:
     """Choose each row's candidates from masked logits float32 [R, V], those of a run side by
-    side. `leads`: what `Rules.apply` told of them."""
+    side."""
     logprobs = logits.log_softmax(-1)  # in one pass; logsumexp takes three
-    values, tokens = top(logprobs, max(2, *(run.search.n_candidates for run in runs)))
+    values, tokens = top(logprobs, max(run.search.n_candidates for run in runs))
     # A token fits a float32 exactly, so that tokens and log-probabilities are one copy.
     best = torch.stack([tokens.float(), values], dim=-1)
     starts, n_rows = [], 0
@@ -26,28 +23,15 @@ def choose(
         n_rows += len(run.search.rows)
     draw(best, logits, runs, starts)
     read = best.tolist()
-    ahead = [math.inf] * n_rows if leads is None else leads.tolist()
     return [
-        candidates(read[row], run, lead=ahead[row])
+        candidates(row, run)
         for run, start in zip(runs, starts, strict=True)
-        for row in range(start, start + len(run.search.rows))
+        for row in read[start : start + len(run.search.rows)]
     ]
 
 
-def candidates(
-    row: Sequence[Sequence[float]], run: Run, *, lead: float = math.inf
-) -> list[Candidate]:
-    """What was read of one row, (token, log-probability) pairs, as far as its search wants it.
-
-    `lead`: by how much the row's timestamps were likelier than its words.
-    """
-    if run.search.is_greedy:
-        (token, logprob), (second, next_logprob) = row[:2]
-        # Which of two times it is hangs on little in every other window; a word that changes with
-        # it is close itself.
-        is_about_times = min(token, second) >= run.tokenizer.timestamp_begin
-        gap = math.inf if is_about_times else logprob - next_logprob
-        return [Candidate(int(token), logprob, min(gap, abs(lead)))]
+def candidates(row: Sequence[Sequence[float]], run: Run) -> list[Candidate]:
+    """What was read of one row, (token, log-probability) pairs, as far as its search wants it."""
     return [Candidate(int(token), logprob) for token, logprob in row[: run.search.n_candidates]]
 
 

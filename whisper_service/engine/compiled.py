@@ -104,7 +104,7 @@ def load_float32(bits: Any) -> Any:
 
 @njit(inline="always")
 def store_bfloat16(value: Any) -> Any:
-    """Round to the nearest, ties to even."""
+    """Round to the nearest, halves to even."""
     bits = np.float32(value).view(np.uint32)
     rounding = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     return np.uint16((bits + rounding) >> np.uint32(16))

@@ -37,8 +37,8 @@ class Eager:
         """Take the runs' last tokens; -> the candidates of each row, those of a run in a row."""
         logits = self._decoder.logits(self._decoder.step(self._cache, self._rows(runs)))
         bounds = [bound for run in runs for bound in run.bounds(self._rules)]
-        leads = self._rules.apply(logits, bounds)
-        return choose(logits, runs, leads)
+        self._rules.apply(logits, bounds)
+        return choose(logits, runs)
 
     def _rows(self, runs: Sequence[Run]) -> Rows:
         flat = [

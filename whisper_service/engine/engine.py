@@ -36,7 +36,7 @@ from whisper_service.engine.rules import Rules
 from whisper_service.engine.run import Run
 from whisper_service.engine.send import send
 from whisper_service.engine.step import Decoder
-from whisper_service.engine.ticket import Ticket, settling
+from whisper_service.engine.ticket import Ticket
 from whisper_service.engine.weights import decoder_weights, encoder_weights
 from whisper_service.errors import ModelUnavailable, ServiceError
 from whisper_service.types import (
@@ -57,9 +57,6 @@ _TONE: Audio = 0.1 * np.sin(
     np.arange(SAMPLE_RATE, dtype=np.float32) * np.float32(2 * np.pi * 440 / SAMPLE_RATE)
 )
 """A second of sound to warm up with."""
-_TIES_AT_ONCE = 1
-"""Windows decoded again together are few, and each slot takes memory. With the one that is left to
-live jobs elsewhere it has two."""
 
 
 class Engine:
@@ -73,12 +70,8 @@ class Engine:
         *,
         max_batch_size: int = 8,
         recorder: Recorder | None = None,
-        exact: "Engine | None" = None,
     ) -> None:
         self.name = name
-        self.exact = exact
-        """The same model in float32, for jobs whose words hang on less than this one can tell."""
-        self._tie = precision.tie if exact else 0.0
         self.dims = model.dims
         self.is_multilingual: bool = bool(model.is_multilingual)
         self.n_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -115,7 +108,7 @@ class Engine:
     @property
     def cache_bytes(self) -> int:
         """Memory taken for keys and values, however many windows are decoded."""
-        return self._cache.n_bytes + (self.exact.cache_bytes if self.exact else 0)
+        return self._cache.n_bytes
 
     # --- one batch at a time
 
@@ -127,9 +120,6 @@ class Engine:
             while joining := self._joining(waiting):
                 self.admit(joining)
             self.step()
-        for ticket in tickets:
-            if ticket.is_tie and self.exact:
-                (ticket.outcome,) = self.exact.decode([settling(ticket.job)])
         return [ticket.outcome for ticket in tickets if ticket.outcome is not None]
 
     def _joining(self, waiting: deque[Ticket]) -> list[Ticket]:
@@ -235,11 +225,7 @@ class Engine:
         return Run(ticket, slot, lines, tokenizer, detection, prompt, self.dims.n_text_ctx)
 
     def finish(self, run: Run, result: Result) -> None:
-        """Answer the run's ticket. Live text is not decoded twice: who speaks would wait for it."""
-        options, is_file = run.job.options, run.job.priority == "file"
-        run.ticket.is_tie = (
-            is_file and result.margin < self._tie and not is_silence(result, options)
-        )
+        """Answer the run's ticket."""
         run.ticket.outcome = Hypothesis(
             language=run.detection.language,
             language_probability=run.detection.probability,
@@ -344,13 +330,9 @@ def load_engine(
     can_download: bool = True,
     download_timeout: float = 30.0,
     max_batch_size: int = 8,
-    can_settle_ties: bool = False,
 ) -> Engine:
     """Find or download a model's weights and load them. Raises `UnknownModel`,
-    `ModelUnavailable`.
-
-    `can_settle_ties`: on a CPU in coarse arithmetic, load the model in float32, too, as `exact`.
-    """
+    `ModelUnavailable`."""
     path = ensure_weights(
         name, model_dir, can_download=can_download, download_timeout=download_timeout
     )
@@ -361,15 +343,8 @@ def load_engine(
         raise ModelUnavailable(
             f"Model {name!r} cannot be computed: {error}. Set WHISPER_DTYPE to another.", model=name
         ) from error
-    has_exact = can_settle_ties and precision.is_coarse and where.type == "cpu"
     # What is rounded to 8 bits is rounded once.
-    stored = torch.float32 if precision.is_quantized or has_exact else precision.dtype
+    stored = torch.float32 if precision.is_quantized else precision.dtype
     model = load_model(name, path, where, stored)
-    return Engine(
-        name,
-        model,
-        precision,
-        max_batch_size=max_batch_size,
-        recorder=CudaRecorder(where) if where.type == "cuda" else None,
-        exact=Engine(name, model, EXACT, max_batch_size=_TIES_AT_ONCE) if has_exact else None,
-    )
+    recorder = CudaRecorder(where) if where.type == "cuda" else None
+    return Engine(name, model, precision, max_batch_size=max_batch_size, recorder=recorder)

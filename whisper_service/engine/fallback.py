@@ -1,6 +1,5 @@
 """When a decode has failed, and when a window is silent: the rules of `whisper.transcribe`."""
 
-import math
 from dataclasses import dataclass
 
 from whisper_service.types import DecodeOptions
@@ -16,8 +15,6 @@ class Result:
     no_speech_prob: float
     compression_ratio: float
     temperature: float = 0.0
-    margin: float = math.inf
-    """The least of its tokens' (`Candidate`)."""
 
 
 def needs_fallback(result: Result, options: DecodeOptions) -> bool:

@@ -15,9 +15,6 @@ class Meter(Protocol):
     def stepped(self, model: str, n_rows: int, seconds: float) -> None:
         """A step decoded a token for each of `n_rows` rows."""
 
-    def tied(self, model: str) -> None:
-        """A job is decoded again in exact arithmetic."""
-
     def answered(self, model: str, audio_seconds: float) -> None:
         """A job of so much audio has its hypothesis."""
 
@@ -29,9 +26,6 @@ class NoMeter:
         """See `Meter`."""
 
     def stepped(self, model: str, n_rows: int, seconds: float) -> None:
-        """See `Meter`."""
-
-    def tied(self, model: str) -> None:
         """See `Meter`."""
 
     def answered(self, model: str, audio_seconds: float) -> None:

@@ -110,16 +110,11 @@ class Rules:
         is_time = times.logsumexp(-1, keepdim=True) > text.amax(-1, keepdim=True)
         text.masked_fill_(is_time & is_timed.bool(), NEG_INF)
 
-    def apply(self, logits: Tensor, bounds: Sequence[Bounds]) -> Tensor | None:
-        """Mask logits float32 [R, V] in place.
-
-        -> float32 [R], by how much all timestamps together are likelier than any one word, in
-        log-probability; without a bound where nothing was to decide. None where no row is timed,
-        and on a GPU, where it would be one more read.
-        """
+    def apply(self, logits: Tensor, bounds: Sequence[Bounds]) -> None:
+        """Mask logits float32 [R, V] in place."""
         if logits.device.type != "cpu":
             self.mask(logits, send([bound.numbers for bound in bounds], logits.device))
-            return None
+            return
         logits.index_fill_(1, self._suppressed, NEG_INF)
         for row, bound in enumerate(bounds):  # few rows at a time are bound like this
             if bound.is_first:
@@ -127,11 +122,10 @@ class Rules:
             if bound.text_from:
                 logits[row, : bound.text_from] = NEG_INF
         timed = [row for row, bound in enumerate(bounds) if bound.is_timed]
-        if not timed:
-            return None
-        return self._apply_times(logits, bounds, timed)
+        if timed:
+            self._apply_times(logits, bounds, timed)
 
-    def _apply_times(self, logits: Tensor, bounds: Sequence[Bounds], timed: list[int]) -> Tensor:
+    def _apply_times(self, logits: Tensor, bounds: Sequence[Bounds], timed: list[int]) -> None:
         device = logits.device
         lowest = torch.tensor([bound.time_from for bound in bounds], device=device)[:, None]
         highest = torch.tensor([bound.time_to for bound in bounds], device=device)[:, None]
@@ -141,9 +135,8 @@ class Rules:
         text = logits[:, : self.time_begin]
         text[timed, self._no_timestamps] = NEG_INF
         # If a timestamp is likelier than any one word, it is a timestamp.
-        lead = torch.where(is_timed, times.logsumexp(-1) - text.amax(-1), -torch.inf)
-        text.masked_fill_((lead > 0)[:, None], NEG_INF)
-        return lead
+        is_time = (times.logsumexp(-1) > text.amax(-1)) & is_timed
+        text.masked_fill_(is_time[:, None], NEG_INF)
 
 
 def _suppressed(tokenizer: Tokenizer) -> list[int]:

@@ -110,7 +110,6 @@ class Run:
             no_speech_prob=0.0 if self.no_speech is None else float(self.no_speech),
             compression_ratio=compression_ratio(text),
             temperature=self.search.temperature,
-            margin=best.margin,
         )
 
     def is_final(self, result: Result) -> bool:

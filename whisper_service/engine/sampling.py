@@ -4,7 +4,6 @@ A search is fed the candidates of each of its rows and says which rows go on, fr
 which token. Plain numbers; it knows nothing of slots, caches and other jobs.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -18,17 +17,12 @@ class Said:
     sum_logprob: float = 0.0
     last_time: int | None = None
     """The last timestamp in `tokens`."""
-    margin: float = math.inf
-    """The least of its tokens'."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     token: int
     logprob: float
-    margin: float = math.inf
-    """By how much it was likelier than another word, or than a time instead of a word, in
-    log-probability; without a bound where not the likeliest is taken."""
 
 
 class Search(Protocol):
@@ -41,10 +35,6 @@ class Search(Protocol):
     temperature: float
     rows: list[Said]
     """The rows that go on; none when it is over."""
-
-    @property
-    def is_greedy(self) -> bool:
-        """Whether it takes the likeliest token, whatever it is."""
 
     def advance(self, candidates: Sequence[Sequence[Candidate]]) -> list[int]:
         """Take the candidates of each row, best first; answer which row each new row continues."""
@@ -63,15 +53,13 @@ class Vocabulary:
     def extended(self, said: Said, candidate: Candidate) -> Said:
         """`said` and one more token; the end of text counts, but is not kept."""
         total = said.sum_logprob + candidate.logprob
-        margin = min(said.margin, candidate.margin)
         if candidate.token == self.eot:
-            return replace(said, sum_logprob=total, margin=margin)
+            return replace(said, sum_logprob=total)
         is_time = candidate.token >= self.time_begin
         return Said(
             (*said.tokens, candidate.token),
             total,
             candidate.token if is_time else said.last_time,
-            margin,
         )
 
 
@@ -92,10 +80,6 @@ class Sampling:
     def __post_init__(self) -> None:
         self.rows = [Said()] * self.width
         self._numbers = list(range(self.width))
-
-    @property
-    def is_greedy(self) -> bool:
-        return self.temperature == 0
 
     def advance(self, candidates: Sequence[Sequence[Candidate]]) -> list[int]:
         going: list[int] = []
@@ -135,10 +119,6 @@ class Beam:
     def __post_init__(self) -> None:
         self.n_candidates = self.width + 1  # one of them may be the end
         self.rows = [Said()]
-
-    @property
-    def is_greedy(self) -> bool:
-        return False
 
     def advance(self, candidates: Sequence[Sequence[Candidate]]) -> list[int]:
         sources: list[int] = []

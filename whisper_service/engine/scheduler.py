@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from whisper_service.engine.meter import Meter, NoMeter
-from whisper_service.engine.ticket import Ticket, settling
+from whisper_service.engine.ticket import Ticket
 from whisper_service.errors import (
     RETRY_AFTER,
     InternalError,
@@ -39,10 +39,6 @@ class StepDecoder(Protocol):
     @property
     def name(self) -> str:
         """The model's."""
-
-    @property
-    def exact(self) -> "StepDecoder | None":
-        """What decodes a job again that it has marked as a tie."""
 
     @property
     def n_rows(self) -> int:
@@ -81,8 +77,6 @@ class _Entry:
     number: int
     future: Future[Any] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
-    words_in_hand: Hypothesis | ServiceError | None = None
-    """Of a tie that is being settled: its answer if that goes wrong."""
     is_suspect: bool = False
     """It was in a batch that crashed, so it is decoded alone."""
 
@@ -173,7 +167,7 @@ class Scheduler:
             left, self._waiting = self._waiting, []
             self._changed.notify_all()
         for entry in left:
-            _settle(entry, _closing())
+            _resolve(entry, _closing())
         self._thread.join(timeout)
 
     # --- the queue; any thread
@@ -213,7 +207,7 @@ class Scheduler:
         self._join(joining)
         for engine in _engines(self._running):
             self._step(engine)
-        self._settle_all()
+        self._resolve_done()
         return True
 
     def _next(self) -> list[_Entry]:
@@ -259,7 +253,7 @@ class Scheduler:
         """Files leave a few slots of the engine to live jobs; a suspect is decoded alone.
 
         An encoder that takes one window at a time needs as long for it as several steps: a final of
-        ten tokens would wait for ten partials, so they wait for it.
+        ten tokens would wait for ten partials, of whatever model, so they wait for it.
         """
         assert entry.engine is not None
         assert entry.ticket is not None
@@ -336,7 +330,7 @@ class Scheduler:
             engine.reset()
             self._running = [entry for entry in self._running if entry.engine is not engine]
             if len(entries) == 1:
-                _settle(entries[0], InternalError())
+                _resolve(entries[0], InternalError())
             else:
                 self._decode_again(entries)
 
@@ -350,9 +344,9 @@ class Scheduler:
                 self._waiting += entries
                 return
         for entry in entries:
-            _settle(entry, _closing())
+            _resolve(entry, _closing())
 
-    def _settle_all(self) -> None:
+    def _resolve_done(self) -> None:
         """Hand out the answers, and drop those nobody waits for any more."""
         still: list[_Entry] = []
         done: list[tuple[_Entry, Hypothesis | ServiceError]] = []
@@ -360,8 +354,7 @@ class Scheduler:
             assert entry.ticket is not None
             assert entry.engine is not None
             if entry.ticket.outcome is not None:
-                if not self._settle_tie(entry):
-                    done.append((entry, entry.ticket.outcome))
+                done.append((entry, entry.ticket.outcome))
             elif entry.future.cancelled():
                 entry.engine.cancel(entry.ticket)
             else:
@@ -374,27 +367,7 @@ class Scheduler:
             self._last_success = time.monotonic()
         for entry, outcome in done:
             self._measure(entry, outcome)
-            _settle(entry, outcome)
-
-    def _settle_tie(self, entry: _Entry) -> bool:
-        """Queue a job again for the exact engine, if its words hung on less than this one's
-        arithmetic tells. For that it waits half of the time it has left."""
-        assert entry.engine is not None
-        assert entry.ticket is not None
-        exact, outcome = entry.engine.exact, entry.ticket.outcome
-        if exact is None or not entry.ticket.is_tie or entry.future.cancelled():
-            return False
-        job = settling(entry.ticket.job)
-        if job.deadline is not None:
-            job = replace(job, deadline=(time.time() + job.deadline) / 2)
-        with self._changed:
-            if self._closed:
-                return False
-            entry.words_in_hand = outcome
-            entry.engine, entry.ticket, entry.arrived = exact, Ticket(job), time.monotonic()
-            self._waiting.append(entry)
-        self._meter.tied(exact.name)
-        return True
+            _resolve(entry, outcome)
 
     def _measure(self, entry: _Entry, outcome: Hypothesis | ServiceError) -> None:
         assert entry.engine is not None
@@ -414,17 +387,15 @@ def _is_wanted(entry: _Entry) -> bool:
     if not entry.is_late:
         return True
     message = "The window could not be begun before its deadline: too much other work was waiting."
-    _settle(entry, Overloaded(message, retry_after=RETRY_AFTER))
+    _resolve(entry, Overloaded(message, retry_after=RETRY_AFTER))
     return False
 
 
-def _settle(entry: _Entry, outcome: Hypothesis | ServiceError) -> None:
+def _resolve(entry: _Entry, outcome: Hypothesis | ServiceError) -> None:
     """End the future, unless it was cancelled meanwhile. Until now it was not marked as running,
     or it could not have been."""
     if not entry.future.set_running_or_notify_cancel():
         return
-    if isinstance(outcome, ServiceError):
-        outcome = entry.words_in_hand or outcome
     if isinstance(outcome, ServiceError):
         entry.future.set_exception(outcome)
     else:

@@ -254,9 +254,7 @@ class WhisperASR:
         import torch
 
         torch.set_num_threads(max(1, int(self._settings.asr_num_cpus or 1)))
-        for part in (engine, engine.exact):
-            if part:
-                part.warm_up()
+        engine.warm_up()
 
     def _load_engine(self, name: str) -> "Engine":
         from whisper_service.engine.engine import load_engine
@@ -268,7 +266,6 @@ class WhisperASR:
             dtype=self._settings.dtype,
             can_download=False,  # _ensure_weights has done it
             max_batch_size=self._settings.max_batch_size,
-            can_settle_ties=self._settings.settle_ties,
         )
 
     async def _preload(self) -> None:

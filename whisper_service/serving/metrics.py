@@ -37,12 +37,7 @@ AUDIO_SECONDS = Measure(
     "counter",
     "Audio decoded; over the busy time, how many times real time.",
 )
-TIES = Measure(
-    "whisper_engine_ties",
-    "counter",
-    "Windows decoded again in float32, since words hung on less than the arithmetic tells.",
-)
-ENGINE_MEASURES = (QUEUE, STEPS, TOKENS, BUSY_SECONDS, AUDIO_SECONDS, TIES)
+ENGINE_MEASURES = (QUEUE, STEPS, TOKENS, BUSY_SECONDS, AUDIO_SECONDS)
 _FLUSH_EVERY = 1.0
 """Seconds. A step takes a millisecond, a record in Ray's metrics some hundredths of one."""
 
@@ -94,10 +89,6 @@ class EngineMeter:
         self._sums[BUSY_SECONDS.name, model] += seconds
         if time.monotonic() - self._flushed >= _FLUSH_EVERY:
             self._flush()
-
-    def tied(self, model: str) -> None:
-        """See `Meter`."""
-        self._sums[TIES.name, model] += 1
 
     def answered(self, model: str, audio_seconds: float) -> None:
         """See `Meter`."""

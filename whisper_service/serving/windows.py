@@ -26,8 +26,6 @@ def window_span(tracer: Tracer, model: str, job: DecodeJob) -> Iterator[Ticket]:
     ) as span:
         queued = time.time()
         yield ticket
-        if ticket.is_tie:  # the times are of its first decode
-            span.set_attribute("whisper.is_tie", True)
         _add_steps(tracer, span, (queued, ticket.admitted, ticket.encoded, time.time()))
 
 
