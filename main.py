@@ -184,11 +184,15 @@ def _deploy(settings: Settings, port: int) -> str | None:
     machinery = logs.machinery_config(settings)
     logging.getLogger("ray.serve").setLevel(machinery.log_level)
     serve.start(http_options={"host": settings.host, "port": port}, logging_config=machinery)
-    _say(deployments.loading_plan(settings))
+    missing = deployments.fetch_models(settings, _say)
     config = logs.logging_config(settings)
-    serve.run(deployments.build(settings), name=_APPLICATION, logging_config=config)
+    serve.run(deployments.build(settings, missing), name=_APPLICATION, logging_config=config)
     problem = serve.get_deployment_handle("WhisperASR", _APPLICATION).check.remote().result()
-    return f"The service runs, but is not ready. {problem}" if problem else None
+    if problem:
+        return f"The service runs, but is not ready. {problem}"
+    if line := deployments.stand_in_line(settings, missing):
+        return f"Ready, without a real model. {line}"
+    return None
 
 
 def _num_cpus(settings: Settings) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.service import running_service
-from whisper_service.engine import catalog
+from whisper_service.models.folder import ASSETS_DIR
 
 __all__ = ["running_service"]
 
@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def demo_path() -> Path:
     """The bundled model's file."""
-    path = catalog.ASSETS_DIR / "demo.pt"
+    path = ASSETS_DIR / "demo.pt"
     if not path.is_file():
         pytest.skip(f"the bundled model is not at {path}")
     return path

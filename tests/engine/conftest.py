@@ -12,7 +12,7 @@ from whisper_service.engine.engine import Engine, load_engine
 
 @pytest.fixture(scope="session")
 def demo(demo_path: Path) -> Engine:
-    return load_engine("demo", demo_path.parent, device="cpu", dtype="float32", can_download=False)
+    return load_engine("demo", demo_path.parent, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import torch
 import whisper
 
 from tests.speech import TEXTS, language_of, speech
-from whisper_service.engine import catalog
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.run import Run
 from whisper_service.errors import InvalidAudio, InvalidParameter, ServiceError, UnknownLanguage
+from whisper_service.models.folder import ASSETS_DIR
 from whisper_service.types import (
     SAMPLE_RATE,
     WINDOW_SAMPLES,
@@ -192,7 +192,7 @@ def test_detection_takes_long_audio_and_refuses_none(demo: Engine) -> None:
 
 
 def test_half_precision_says_the_same_words(demo: Engine) -> None:
-    half = load_engine("demo", catalog.ASSETS_DIR, device="cpu", dtype="bfloat16")
+    half = load_engine("demo", ASSETS_DIR, device="cpu", dtype="bfloat16")
     spoken = decode(half, speech("es_cinco_ocho"), replace(ONCE, timestamps="word"))
     assert text(spoken) == TEXTS["es_cinco_ocho"]
     assert len(spoken.segments[0].words) == 2

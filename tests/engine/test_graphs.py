@@ -9,11 +9,11 @@ import torch
 import whisper
 
 from tests.engine.test_same_as_whisper import AUDIO, CASES, ONCE, spoken
-from whisper_service.engine import catalog
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.graphs import Shape, bucket
 from whisper_service.engine.precision import EXACT
 from whisper_service.engine.ticket import Ticket
+from whisper_service.models.folder import ASSETS_DIR
 from whisper_service.types import DecodeJob
 
 pytestmark = pytest.mark.model
@@ -35,7 +35,7 @@ class Again:
 
 
 def graphed(recorder: Again, n: int = 8) -> Engine:
-    model = whisper.load_model(str(catalog.ASSETS_DIR / "demo.pt"), device="cpu").float().eval()
+    model = whisper.load_model(str(ASSETS_DIR / "demo.pt"), device="cpu").float().eval()
     return Engine("demo", model, EXACT, max_batch_size=n, recorder=recorder)
 
 
@@ -161,7 +161,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA dev
 
 @pytest.fixture(scope="module")
 def on_gpu() -> Engine:
-    return load_engine("demo", catalog.ASSETS_DIR, device="cuda", dtype="float32")
+    return load_engine("demo", ASSETS_DIR, device="cuda", dtype="float32")
 
 
 @pytest.mark.gpu
@@ -203,7 +203,7 @@ def test_a_step_on_a_gpu_waits_for_it_once(on_gpu: Engine) -> None:
 @gpu
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_on_a_gpu_says_the_words(demo: Engine, dtype: str) -> None:
-    half = load_engine("demo", catalog.ASSETS_DIR, device="cuda", dtype=dtype)  # type: ignore[arg-type]
+    half = load_engine("demo", ASSETS_DIR, device="cuda", dtype=dtype)  # type: ignore[arg-type]
     names = [name for name in JOBS if name.startswith("greedy-") and "noise" not in name]
     same = [answers(half, [name]) == answers(demo, [name]) for name in names]
     assert sum(same) >= len(names) - 1

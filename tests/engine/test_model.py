@@ -1,150 +1,99 @@
-"""Weights that are there, come, come damaged, or cannot come; from a server on this machine."""
+"""Weights on disk become a model, or a sentence that says why not."""
 
-import hashlib
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
 import whisper
-from whisper.model import ModelDimensions, Whisper
+from whisper.model import Whisper
 
-from whisper_service.engine import catalog
+from tests.engine.folders import (
+    DIMS,
+    random_tensors,
+    write_ctranslate2,
+    write_huggingface,
+    write_openai,
+)
+from whisper_service.engine import model as model_module
+from whisper_service.engine.checkpoints import Checkpoint
 from whisper_service.engine.engine import Engine, load_engine
+from whisper_service.engine.model import load_model
 from whisper_service.errors import ModelUnavailable
-
-DIMS = ModelDimensions(80, 1500, 64, 1, 1, 51865, 448, 64, 1, 1)
-
-
-def checkpoint() -> dict[str, object]:
-    torch.manual_seed(0)
-    return {"dims": vars(DIMS), "model_state_dict": Whisper(DIMS).half().state_dict()}
+from whisper_service.models.weights import Weights
 
 
-class Server:
-    """Serves `body` as the official `tiny.pt`; `sent` is how much of it before it breaks off."""
-
-    def __init__(self, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.body, self.sent = body, len(body)
-        self.requests = 0
-        self.stall = threading.Event()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        digest = hashlib.sha256(body).hexdigest()
-        url = f"http://127.0.0.1:{self.http.server_port}/{digest}/tiny.pt"
-        monkeypatch.setitem(whisper._MODELS, "tiny", url)
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.requests += 1
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(server.body)))
-                self.end_headers()
-                self.wfile.write(server.body[: server.sent])
-                if server.sent < len(server.body):
-                    server.stall.wait(10)
-
-            def log_message(self, *_: object) -> None:
-                """Keep the test's output clean."""
-
-        return Handler
+def load(name: str, folder: Path) -> Engine:
+    return load_engine(name, folder, device="cpu")
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    torch.save(checkpoint(), tmp_path / "published.pt")
-    server = Server((tmp_path / "published.pt").read_bytes(), monkeypatch)
-    # The heads of tiny do not exist in so small a model.
-    monkeypatch.setitem(whisper._ALIGNMENT_HEADS, "tiny", None)
+def loaded(name: str, path: Path, *, is_vouched_for: bool = False) -> Whisper:
+    weights = Weights(path, is_vouched_for=is_vouched_for)
+    return load_model(name, weights, torch.device("cpu"), torch.float32)
+
+
+def test_a_model_of_ones_own_is_loaded_by_its_name(tmp_path: Path) -> None:
+    write_openai(tmp_path / "mine.pt", random_tensors())
+    engine = load("mine", tmp_path)
+    assert (engine.name, len(engine.languages)) == ("mine", 99)
+
+
+def test_every_parameter_is_the_checkpoints(tmp_path: Path) -> None:
+    tensors = random_tensors()
+    write_openai(tmp_path / "mine.pt", tensors)
+    model = loaded("mine", tmp_path / "mine.pt")
+    assert all(torch.equal(t, tensors[n].float()) for n, t in model.state_dict().items())
+
+
+@pytest.mark.parametrize("write", [write_huggingface, write_ctranslate2])
+def test_alignment_heads_come_with_a_folder(tmp_path: Path, write: object) -> None:
+    write(tmp_path / "mine", random_tensors(), heads=[[0, 0]])  # type: ignore[operator]
+    heads = loaded("mine", tmp_path / "mine").alignment_heads
+    assert heads.indices().T.tolist() == [[0, 0]]
+
+
+def test_without_any_the_upper_half_aligns_as_in_openai_whisper(tmp_path: Path) -> None:
+    write_huggingface(tmp_path / "mine", random_tensors())
+    heads = loaded("mine", tmp_path / "mine").alignment_heads
+    assert heads.indices().T.tolist() == Whisper(DIMS).alignment_heads.indices().T.tolist()
+
+
+def test_another_model_under_an_official_name_is_refused_and_kept(tmp_path: Path) -> None:
+    write_openai(tmp_path / "base.pt", random_tensors())
+    with pytest.raises(ModelUnavailable, match="another model than OpenAI's base"):
+        load("base", tmp_path)
+    assert (tmp_path / "base.pt").is_file()
+
+
+@pytest.mark.parametrize("write", [write_openai, write_huggingface, write_ctranslate2])
+def test_the_official_numbers_are_served_in_any_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: object
+) -> None:
+    tensors = random_tensors()
+    monkeypatch.setitem(model_module.DIGESTS, "base", Checkpoint(DIMS, tensors).digest())
+    # The heads of base do not exist in so small a model.
     monkeypatch.setattr(Whisper, "set_alignment_heads", lambda *_: None)
-    thread = threading.Thread(target=server.http.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.stall.set()
-    server.http.shutdown()
-    server.http.server_close()
-    thread.join()
+    path = tmp_path / ("base.pt" if write is write_openai else "base")
+    write(path, tensors)  # type: ignore[operator]
+    assert loaded("base", path)
 
 
-def load(name: str, folder: Path, *, can_download: bool = True, timeout: float = 5.0) -> Engine:
-    return load_engine(
-        name, folder, device="cpu", can_download=can_download, download_timeout=timeout
-    )
-
-
-def left_behind(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*")) if folder.exists() else []
-
-
-def test_download_is_checked_kept_and_not_repeated(server: Server, tmp_path: Path) -> None:
-    folder = tmp_path / "models" / "new"
-    assert load("tiny", folder).name == "tiny"
-    assert load("tiny", folder, can_download=False).is_multilingual
-    assert server.requests == 1
-    assert left_behind(folder) == ["tiny.pt"]
-
-
-def test_damaged_download_is_thrown_away(server: Server, tmp_path: Path) -> None:
-    server.body = b"x" * len(server.body)
-    with pytest.raises(ModelUnavailable, match="came damaged"):
-        load("tiny", tmp_path / "models")
-    assert left_behind(tmp_path / "models") == []
-
-
-def test_download_that_stands_still_is_given_up(server: Server, tmp_path: Path) -> None:
-    server.sent = 1000
-    with pytest.raises(ModelUnavailable, match="timed out"):
-        load("tiny", tmp_path / "models", timeout=0.2)
-    assert left_behind(tmp_path / "models") == []
-
-
-def test_no_network_says_where_the_file_belongs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(whisper._MODELS, "tiny", "http://127.0.0.1:9/0/tiny.pt")
-    with pytest.raises(ModelUnavailable) as caught:
-        load("tiny", tmp_path)
-    assert str(tmp_path / "tiny.pt") in caught.value.message
-    assert caught.value.details == {"model": "tiny", "path": str(tmp_path / "tiny.pt")}
-
-
-def test_downloads_can_be_forbidden(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="not downloaded"):
-        load("tiny", tmp_path / "models", can_download=False)
-    assert server.requests == 0
-
-
-def test_folder_that_cannot_be_written_is_said(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ModelUnavailable, match="cannot be downloaded"):
-        load("tiny", tmp_path / "file")
-
-
-def test_another_file_under_an_official_name_is_refused_and_kept(
-    server: Server, tmp_path: Path
-) -> None:
-    (tmp_path / "tiny.pt").write_bytes(b"my own model")
-    with pytest.raises(ModelUnavailable, match="damaged or another model"):
-        load("tiny", tmp_path)
-    assert (tmp_path / "tiny.pt").read_bytes() == b"my own model"
-    assert server.requests == 0
+def test_what_an_operator_has_listed_needs_no_proof(tmp_path: Path) -> None:
+    write_huggingface(tmp_path / "small", random_tensors(), heads=[[1, 0]])
+    assert loaded("small", tmp_path / "small", is_vouched_for=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 torn zip"])
-def test_unreadable_checkpoint_is_unavailable(content: bytes, tmp_path: Path) -> None:
+def test_an_unreadable_checkpoint_is_unavailable(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.pt").write_bytes(content)
-    with pytest.raises(ModelUnavailable, match="not a checkpoint"):
+    with pytest.raises(ModelUnavailable, match="not a checkpoint in openai-whisper's format"):
         load("mine", tmp_path)
 
 
 @pytest.mark.parametrize("missing", ["dims", "model_state_dict"])
-def test_checkpoint_of_something_else_is_unavailable(missing: str, tmp_path: Path) -> None:
-    torch.save({**checkpoint(), missing: {}}, tmp_path / "mine.pt")
-    with pytest.raises(ModelUnavailable, match="not a checkpoint"):
+def test_a_checkpoint_of_something_else_is_unavailable(missing: str, tmp_path: Path) -> None:
+    whole = {"dims": vars(DIMS), "model_state_dict": random_tensors()}
+    torch.save({**whole, missing: {}}, tmp_path / "mine.pt")
+    with pytest.raises(ModelUnavailable, match=r"not a checkpoint|lacks"):
         load("mine", tmp_path)
 
 
@@ -158,19 +107,16 @@ class Opener:
         return (Path.touch, (self.path,))
 
 
-def test_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     torch.save({"dims": Opener(tmp_path / "ran")}, tmp_path / "evil.pt")
     with pytest.raises(ModelUnavailable):
         load("evil", tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
-def test_own_checkpoint_is_loaded_by_its_name(tmp_path: Path) -> None:
-    torch.save(checkpoint(), tmp_path / "mine.pt")
-    engine = load("mine", tmp_path)
-    assert (engine.name, len(engine.languages)) == ("mine", 99)
-
-
-def test_bundled_model_wins_over_one_in_the_folder(demo_path: Path, tmp_path: Path) -> None:
-    (tmp_path / "demo.pt").touch()
-    assert catalog.weights_path("demo", tmp_path) == demo_path
+@pytest.mark.model
+def test_the_bundled_model_is_as_openai_whisper_loads_it(demo_path: Path) -> None:
+    theirs = whisper.load_model(str(demo_path), device="cpu").state_dict()
+    ours = loaded("demo", demo_path).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

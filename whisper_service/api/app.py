@@ -78,7 +78,7 @@ def create_app(
     tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
     app.include_router(files_router(settings, decoder, transcriber))
     app.include_router(openai_files_router(settings, decoder, transcriber))
-    app.include_router(openai_models_router(decoder))
+    app.include_router(openai_models_router(settings, decoder))
     app.include_router(client_secrets_router(settings, decoder, client_secrets))
     app.include_router(realtime_router(streams, client_secrets))
     app.include_router(deepgram_router(streams))

@@ -13,12 +13,23 @@ from whisper_service.errors import (
     UnknownModel,
 )
 from whisper_service.languages import LANGUAGES
+from whisper_service.models.names import (
+    DEFAULT_MODEL_NAMES,
+    DEMO,
+    DEMO_NOTE,
+    canonical_name,
+    resolve_name,
+)
 from whisper_service.settings import Settings
 from whisper_service.types import DecodeOptions, ModelStatus
 
 _TRUSTED_FOR = 60.0
 """Seconds an older list is believed where it says yes. A request then need not wait for a new one
 (7 ms), and a model that is gone by now is refused by whoever is to decode with it."""
+
+
+_RETRY_AFTER = 30.0
+"""Seconds after which the default model may have been had."""
 
 
 def catalog_router(settings: Settings, decoder: Decoder) -> APIRouter:
@@ -29,8 +40,12 @@ def catalog_router(settings: Settings, decoder: Decoder) -> APIRouter:
     async def models() -> ModelsBody:
         """Every model that can be given as `model_size`, with what it needs, and whether its
         weights are there."""
-        bodies = [_model_body(status) for status in await decoder.models()]
-        return ModelsBody(default=settings.default_model, models=bodies)
+        statuses = await decoder.models()
+        return ModelsBody(
+            default=await resolve_model(decoder, settings, None),
+            notice=stand_in_notice(statuses),
+            models=[_model_body(status) for status in statuses],
+        )
 
     @router.get("/languages", summary="List the languages")
     async def languages() -> LanguagesBody:
@@ -42,21 +57,33 @@ def catalog_router(settings: Settings, decoder: Decoder) -> APIRouter:
     return router
 
 
+async def resolve_model(decoder: Decoder, settings: Settings, name: str | None) -> str:
+    """The model that a request means by `name`, in whatever words its client has for it.
+
+    A name that means nothing comes back as it is, for `check_model` to refuse.
+    """
+    statuses = await decoder.models(max_age=_TRUSTED_FOR)
+    if _stand_in(statuses):  # perhaps no longer
+        statuses = await decoder.models()
+    stand_in = _stand_in(statuses)
+    default = stand_in.name if stand_in else settings.default_model
+    served = frozenset(status.name for status in statuses)
+    return resolve_name(name, default, served, settings.model_aliases)
+
+
 async def check_model(decoder: Decoder, name: str, options: DecodeOptions | None = None) -> None:
     """Refuse a model that cannot do what is asked before any audio is looked at.
 
     Raises `UnknownModel`, `ModelUnavailable`, `UnknownLanguage` or `InvalidParameter`.
     """
-    status = _known(await decoder.models(max_age=_TRUSTED_FOR), name)
-    if status is None or not _can_be_had(status):  # perhaps by now
-        status = _find(await decoder.models(), name)
-    if not _can_be_had(status):
-        raise ModelUnavailable(
-            f"The weights of the model `{name}` are not here and may not be downloaded."
-            f" Put them at {status.path}.",
-            model=name,
-            path=status.path,
-        )
+    statuses = await decoder.models(max_age=_TRUSTED_FOR)
+    status = _known(statuses, name)
+    if status is None or not status.is_usable:  # perhaps by now
+        statuses = await decoder.models()
+        status = _known(statuses, name)
+    if status is None:
+        raise unknown_model(name, statuses)
+    _check_available(status, _stand_in(statuses))
     if options is None or status.is_multilingual:
         return
     if options.language not in (None, "en"):
@@ -75,24 +102,54 @@ async def check_model(decoder: Decoder, name: str, options: DecodeOptions | None
         )
 
 
-def _can_be_had(status: ModelStatus) -> bool:
-    return status.has_weights or status.can_download
+def usable_names(statuses: Sequence[ModelStatus]) -> list[str]:
+    """What can be given as a model, first what OpenAI's clients call the default."""
+    return [DEFAULT_MODEL_NAMES[0], *(status.name for status in statuses if status.is_usable)]
 
 
-def _known(models: Sequence[ModelStatus], name: str) -> ModelStatus | None:
-    return next((status for status in models if status.name == name), None)
-
-
-def _find(models: Sequence[ModelStatus], name: str) -> ModelStatus:
-    if (status := _known(models, name)) is not None:
-        return status
-    names = [status.name for status in models]
-    raise UnknownModel(
-        f"There is no model {name[:100]!r}; allowed are {', '.join(names)}.",
+def unknown_model(name: str, statuses: Sequence[ModelStatus]) -> UnknownModel:
+    """The error for a name that means nothing here, with those that do."""
+    allowed = usable_names(statuses)
+    return UnknownModel(
+        f"There is no model {name[:100]!r}; allowed are {', '.join(allowed)}.",
         param="model_size",
         got=name[:100],
-        allowed=names,
+        allowed=allowed,
     )
+
+
+def stand_in_notice(statuses: Sequence[ModelStatus]) -> str | None:
+    """What people have to know before they read a transcript; None where the default model
+    answers."""
+    stand_in = _stand_in(statuses)
+    if stand_in is None:
+        return None
+    return (
+        f"The model `{stand_in.stands_in_for}` could not be had, and `{stand_in.name}` answers in"
+        f" its place. {DEMO_NOTE} {stand_in.reason}"
+    )
+
+
+def _stand_in(statuses: Sequence[ModelStatus]) -> ModelStatus | None:
+    return next((status for status in statuses if status.stands_in_for), None)
+
+
+def _known(statuses: Sequence[ModelStatus], name: str) -> ModelStatus | None:
+    return next((status for status in statuses if status.name == name), None)
+
+
+def _check_available(status: ModelStatus, stand_in: ModelStatus | None) -> None:
+    if stand_in and stand_in.stands_in_for == canonical_name(status.name):
+        # WhisperASR asks for it again by itself; a request need not wait for sources in vain.
+        assert stand_in.reason is not None
+        raise ModelUnavailable(stand_in.reason, retry_after=_RETRY_AFTER, model=status.name)
+    if not status.is_usable:
+        raise ModelUnavailable(
+            f"The weights of the model `{status.name}` are not here and may not be downloaded."
+            f" Put them at {status.path}.",
+            model=status.name,
+            path=status.path,
+        )
 
 
 def _model_body(status: ModelStatus) -> ModelBody:
@@ -106,6 +163,7 @@ def _model_body(status: ModelStatus) -> ModelBody:
         is_loaded=status.is_loaded,
         can_download=status.can_download,
         path=status.path,
+        note=DEMO_NOTE if status.name == DEMO else None,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, BinaryIO
 from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from starlette.responses import Response
 
-from whisper_service.api.catalog import check_model
+from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.docs import FILE_ERRORS, FORMAT_EXAMPLES, errors
 from whisper_service.api.errors import missing_file
@@ -45,7 +45,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         `segment` for each finished stretch of text, `progress` {position, duration}, and at the
         end `done` with the whole text, or `error`.
         """
-        model, options = form.model_size or settings.default_model, form.options()
+        model, options = await resolve_model(decoder, settings, form.model_size), form.options()
         await check_model(decoder, model, options)
         file, deadline = await real_file(form.file), request.state.deadline
         if form.stream:
@@ -74,7 +74,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         form: Annotated[DetectForm, Form(media_type=MULTIPART)], request: Request
     ) -> DetectionBody:
         """Say which language the first 30 seconds of a file are spoken in."""
-        model = form.model_size or settings.default_model
+        model = await resolve_model(decoder, settings, form.model_size)
         await check_model(decoder, model)
         found = await unless_client_leaves(
             request.receive,

@@ -105,9 +105,10 @@ class ConfigMessage(Input):
             )
         return self
 
-    def understood(self, default_model: str) -> "ConfigMessage":
-        """The same with every default filled in, as `ready` tells it and a resume needs it."""
-        return self.model_copy(update={"model_size": self.model_size or default_model})
+    def understood(self, model: str) -> "ConfigMessage":
+        """The same by the service's name for the model, as `ready` tells it and a resume needs
+        it."""
+        return self.model_copy(update={"model_size": model})
 
     def stream_config(self) -> StreamConfig:
         """The configuration inside; call on what `understood` returned."""

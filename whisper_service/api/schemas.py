@@ -305,13 +305,22 @@ class ModelBody(Output):
         description="Where its weights are, or have to be put.",
         examples=["/models/base.pt"],
     )
+    note: str | None = Field(None, description="What to know before it is used.", examples=[None])
 
 
 class ModelsBody(Output):
     """The answer of /models."""
 
     default: str = Field(description="The model of a request that names none.", examples=["base"])
-    models: list[ModelBody] = Field(description="Every model that can be asked for.")
+    notice: str | None = Field(
+        None,
+        description="Set where the default model could be had from no source and another answers in"
+        " its place: which, and why.",
+        examples=[None],
+    )
+    models: list[ModelBody] = Field(
+        description="Every model that can be asked for, first those that answer now."
+    )
 
 
 class LanguageBody(Output):

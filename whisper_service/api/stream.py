@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from whisper_service.api.announcer import Announcer, error_message
-from whisper_service.api.catalog import check_model
+from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.conversation import deny
 from whisper_service.api.messages import ConfigMessage, ResumeMessage, parse_opening
 from whisper_service.api.plan_run import PlanRun, state_at
@@ -81,15 +81,17 @@ class _Door:
         if isinstance(opening, ResumeMessage):
             point = self._resumed(opening.resume)
         else:
-            point = self._begun(opening)
+            point = await self._begun(opening)
         name_session(point.session_id)
         config = ConfigMessage.model_validate(point.config).stream_config()
         await check_model(self._streams.decoder, config.model_size, config.decode)
         watch = self._streams.watch("stream", config.model_size)
         return PlanRun(config, point.state, Announcer(self._tokens, point), watch)
 
-    def _begun(self, message: ConfigMessage) -> ResumePoint:
-        config = message.understood(self._settings.default_model)
+    async def _begun(self, message: ConfigMessage) -> ResumePoint:
+        decoder = self._streams.decoder
+        model = await resolve_model(decoder, self._settings, message.model_size)
+        config = message.understood(model)
         state = state_at(config.stream_config(), 0.0)
         fields = config.model_dump(exclude={"type"})
         return ResumePoint(secrets.token_hex(8), fields, state, seq=-1)

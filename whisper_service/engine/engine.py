@@ -23,12 +23,7 @@ from whisper_service.engine.eager import Eager
 from whisper_service.engine.encoder import encode
 from whisper_service.engine.fallback import Result, is_silence
 from whisper_service.engine.graphs import CudaRecorder, Graphs, Recorder
-from whisper_service.engine.model import (
-    Device,
-    ensure_weights,
-    load_model,
-    resolve_device,
-)
+from whisper_service.engine.model import Device, load_model, resolve_device
 from whisper_service.engine.precision import EXACT, Dtype, Precision, resolve_precision
 from whisper_service.engine.prompt import make_prompt
 from whisper_service.engine.refusal import bad_audio, bad_options
@@ -39,6 +34,8 @@ from whisper_service.engine.step import Decoder
 from whisper_service.engine.ticket import Ticket
 from whisper_service.engine.weights import decoder_weights, encoder_weights
 from whisper_service.errors import ModelUnavailable, ServiceError
+from whisper_service.models.store import ModelStore
+from whisper_service.models.weights import Weights
 from whisper_service.types import (
     SAMPLE_RATE,
     WINDOW_SAMPLES,
@@ -327,15 +324,22 @@ def load_engine(
     *,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    can_download: bool = True,
-    download_timeout: float = 30.0,
     max_batch_size: int = 8,
 ) -> Engine:
-    """Find or download a model's weights and load them. Raises `UnknownModel`,
-    `ModelUnavailable`."""
-    path = ensure_weights(
-        name, model_dir, can_download=can_download, download_timeout=download_timeout
-    )
+    """Load a model that lies in a folder. Raises `UnknownModel`, `ModelUnavailable`."""
+    weights = ModelStore(model_dir).ensure(name)
+    return engine_from(name, weights, device=device, dtype=dtype, max_batch_size=max_batch_size)
+
+
+def engine_from(
+    name: str,
+    weights: Weights,
+    *,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    max_batch_size: int = 8,
+) -> Engine:
+    """Load `weights` as model `name`. Raises `ModelUnavailable`."""
     where = resolve_device(device)
     try:
         precision = resolve_precision(dtype, where)
@@ -345,6 +349,6 @@ def load_engine(
         ) from error
     # What is rounded to 8 bits is rounded once.
     stored = torch.float32 if precision.is_quantized else precision.dtype
-    model = load_model(name, path, where, stored)
+    model = load_model(name, weights, where, stored)
     recorder = CudaRecorder(where) if where.type == "cuda" else None
     return Engine(name, model, precision, max_batch_size=max_batch_size, recorder=recorder)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -22,9 +22,10 @@ from ray import serve
 from ray.serve.exceptions import RayServeException
 
 from whisper_service.api.trace import name_session
-from whisper_service.engine import catalog
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
+from whisper_service.models import names
+from whisper_service.models.store import ModelStore
 from whisper_service.serving import logs
 from whisper_service.serving.answer import Answer
 from whisper_service.serving.metrics import ENGINE_MEASURES, WINDOW, EngineMeter, RayMetrics
@@ -60,6 +61,9 @@ _PRELOAD_RETRY = 15.0
 """Seconds between two tries to load a model that could not be had: an operator who has put the
 file in its place waits no longer than that."""
 
+_STAND_IN_RETRY = 30.0
+"""Seconds between two tries to get the default model while `demo` answers in its place."""
+
 _LATEST = 100
 """Windows whose times `stats` tells."""
 _LOAD_SHARE = 0.8
@@ -70,9 +74,19 @@ get back before the caller gives up, so that it says what the matter is."""
 class WhisperASR:
     """Decodes windows with the model each asks for."""
 
-    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: Settings, missing: Mapping[str, str] | None = None
+    ) -> None:
+        """`missing`: models that could not be had a moment ago, and why; they are not asked for
+        again at once."""
         logs.use_serve_handlers(settings)
         self._settings = settings
+        self._store = ModelStore.of(settings)
+        self._default = self._store.canonical(settings.default_model)
+        self._preloaded = [self._store.canonical(name) for name in settings.models_to_preload]
+        self._missing = dict(missing or {})
+        self._stand_in_reason: str | None = None
+        self._second_try: asyncio.Task[None] | None = None
         self._metrics = RayMetrics([WINDOW, *ENGINE_MEASURES])
         self._tracer = make_tracer(settings)
         self._replica = _replica_name()
@@ -140,6 +154,8 @@ class WhisperASR:
 
     def __del__(self) -> None:
         """Serve calls this when the replica ends."""
+        if second_try := getattr(self, "_second_try", None):
+            second_try.cancel()
         if scheduler := getattr(self, "_scheduler", None):
             scheduler.close(timeout=1.0)
 
@@ -156,7 +172,7 @@ class WhisperASR:
                 hypothesis = await asyncio.wrap_future(self._scheduler.submit(engine, ticket))
         finally:
             self._n_windows -= 1
-        self._note(catalog.canonical_name(model_size), job, time.monotonic() - began)
+        self._note(names.canonical_name(model_size), job, time.monotonic() - began)
         return Answer(hypothesis, self._replica)
 
     def _note(self, model: str, job: DecodeJob, took: float) -> None:
@@ -173,15 +189,16 @@ class WhisperASR:
         )
 
     def _models(self, resident: "dict[str, Engine]") -> list[ModelStatus]:
-        listed = catalog.list_models(
-            self._settings.weights_dir,
-            resident.keys(),
-            can_download=self._settings.download_models,
-        )
+        listed = self._store.statuses(resident.keys())
         return [
-            _as_loaded(status, resident.get(catalog.canonical_name(status.name)))
+            self._as_stand_in(_as_loaded(status, resident.get(names.canonical_name(status.name))))
             for status in listed
         ]
+
+    def _as_stand_in(self, status: ModelStatus) -> ModelStatus:
+        if status.name != names.DEMO or self._stand_in_reason is None:
+            return status
+        return replace(status, stands_in_for=self._default, reason=self._stand_in_reason)
 
     # --- models
 
@@ -192,13 +209,11 @@ class WhisperASR:
         one was asked for, lives until the last decode with it is done. A load goes on when its
         caller goes away; Serve's multiplexer loses count of a load that is cancelled.
         """
-        name = catalog.canonical_name(model_size)
+        name = names.canonical_name(model_size)
         if name not in self._resident:
             # Serve forgets the oldest model before it loads the next. A name that cannot be had
             # must not cost a model that is in use.
-            catalog.find_weights(
-                name, self._settings.weights_dir, can_download=self._settings.download_models
-            )
+            self._store.require(name)
         task = self._loads.get(name)
         if task is None:
             task = self._loads[name] = asyncio.create_task(self._prepare(name))
@@ -220,18 +235,8 @@ class WhisperASR:
 
     async def _prepare(self, name: str) -> "Engine":
         if name not in self._resident:
-            await asyncio.to_thread(self._ensure_weights, name)
+            await asyncio.to_thread(self._store.ensure, name)
         return await self._get_engine(name)
-
-    def _ensure_weights(self, name: str) -> None:
-        from whisper_service.engine.model import ensure_weights
-
-        ensure_weights(
-            name,
-            self._settings.weights_dir,
-            can_download=self._settings.download_models,
-            download_timeout=self._settings.download_timeout,
-        )
 
     async def _load(self, name: str) -> "Engine":
         """Load and warm up a model off the loop; what Serve's multiplexer calls."""
@@ -240,6 +245,8 @@ class WhisperASR:
         engine = await asyncio.to_thread(self._load_engine, name)
         await asyncio.wrap_future(self._scheduler.call(lambda: self._warm_up(engine)))
         self._resident[name] = engine
+        if name == self._default:
+            self._stand_in_reason = None
         logger.info(
             "model %s is ready after %.1f s, with %.0f MiB for the keys and values of its windows",
             name,
@@ -257,26 +264,54 @@ class WhisperASR:
         engine.warm_up()
 
     def _load_engine(self, name: str) -> "Engine":
-        from whisper_service.engine.engine import load_engine
+        from whisper_service.engine.engine import engine_from
 
-        return load_engine(
+        return engine_from(
             name,
-            self._settings.weights_dir,
+            self._store.ensure(name),  # `_prepare` has brought it
             device=self._settings.device,
             dtype=self._settings.dtype,
-            can_download=False,  # _ensure_weights has done it
             max_batch_size=self._settings.max_batch_size,
         )
 
     async def _preload(self) -> None:
         """Load the models of the settings. One that cannot be had leaves a replica that says so:
         a replica that ended would be started again and again, and say nothing to a client."""
-        for name in self._settings.models_to_preload:
+        for name in self._preloaded:
             try:
-                await self._engine(name)
+                await self._first_engine(name)
             except ServiceError as error:
                 logger.error("cannot preload model %s: %s", name, error.message)
                 self._note_failure(error)
+                if name == self._default:
+                    await self._load_stand_in(error)
+
+    async def _first_engine(self, name: str) -> "Engine":
+        if reason := self._missing.pop(name, None):
+            raise ModelUnavailable(reason, model=name)
+        return await self._engine(name)
+
+    async def _load_stand_in(self, error: ServiceError) -> None:
+        """Let `demo` answer where the default model can be had from no source."""
+        if not self._settings.demo_fallback or not isinstance(error, ModelUnavailable):
+            return
+        try:
+            await self._engine(names.DEMO)
+        except ServiceError as problem:
+            logger.error("cannot load %s in its place: %s", names.DEMO, problem.message)
+            return
+        logger.warning("%s answers in place of %s: %s", names.DEMO, self._default, names.DEMO_NOTE)
+        self._stand_in_reason = error.message
+        self._second_try = asyncio.create_task(self._try_again())
+
+    async def _try_again(self) -> None:
+        """Ask for the default model now and then, until it comes."""
+        while self._stand_in_reason is not None:
+            await asyncio.sleep(_STAND_IN_RETRY)
+            try:
+                await self._engine(self._default)
+            except ServiceError as error:
+                self._stand_in_reason = error.message
 
     def _note_failure(self, error: ServiceError) -> None:
         self._not_ready = error
@@ -294,7 +329,7 @@ class WhisperASR:
         if self._not_ready is not None and time.monotonic() < self._retry_at:
             raise _not_ready(self._not_ready)
         try:
-            await self._engine(self._settings.models_to_preload[0])
+            await self._engine(self._preloaded[0])
         except ServiceError as error:
             self._note_failure(error)
             raise _not_ready(error) from error

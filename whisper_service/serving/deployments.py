@@ -6,6 +6,7 @@ option below under `deployments: [{name: WhisperASR, ...}]`.
 
 import os
 import secrets
+from collections.abc import Callable, Mapping
 
 import ray
 from ray import serve
@@ -13,9 +14,10 @@ from ray.experimental import internal_kv
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from whisper_service.engine import catalog
 from whisper_service.errors import ServiceError
 from whisper_service.keys.configured import check_access
+from whisper_service.models import names
+from whisper_service.models.store import ModelStore
 from whisper_service.serving import logs
 from whisper_service.serving.asr import WhisperASR
 from whisper_service.serving.service import WhisperService
@@ -32,9 +34,12 @@ _SHUTDOWN_POLL = 0.5
 _KEY_NAME = b"whisper-streaming:resume-key"
 
 
-def build(settings: Settings) -> Application:
+def build(settings: Settings, missing: Mapping[str, str] | None = None) -> Application:
     """Bind both deployments; raises `KeysError` where keys are required and none are given, and
-    `TracingError` where spans could not be sent."""
+    `TracingError` where spans could not be sent.
+
+    `missing`: of `fetch_models`, so that a replica does not wait for them once more.
+    """
     check_access(settings)
     check_tracing(settings)
     num_gpus = gpus_per_replica(settings)
@@ -47,25 +52,35 @@ def build(settings: Settings) -> Application:
     if settings.device == "auto" and not num_gpus:
         # A replica that asked Ray for no GPU sees all of them all the same.
         settings = settings.model_copy(update={"device": "cpu"})
-    asr = _asr_deployment(settings, num_gpus).bind(settings)
+    asr = _asr_deployment(settings, num_gpus).bind(settings, missing)
     return _service_deployment(settings).bind(settings, asr)
 
 
-def loading_plan(settings: Settings) -> str:
-    """Say where each model that is loaded first comes from, one line a model."""
-    return "\n".join(_origin(name, settings) for name in settings.models_to_preload)
+def fetch_models(settings: Settings, announce: Callable[[str], None]) -> dict[str, str]:
+    """Bring the models that are loaded first to this machine; -> those that cannot be had, and why.
+
+    For a service on one machine: a person who waits sees a bar, and a replica only logs. Blocks.
+    """
+    store, missing = ModelStore.of(settings), {}
+    for name in map(store.canonical, settings.models_to_preload):
+        try:
+            if store.require(name) is None:
+                announce(f"Downloading model {name}.")
+            weights = store.ensure(name)
+        except ServiceError as error:
+            missing[name] = error.message
+            announce(error.message)
+        else:
+            announce(f"Loading model {name} from {weights.path}.")
+    return missing
 
 
-def _origin(name: str, settings: Settings) -> str:
-    try:
-        path = catalog.find_weights(
-            name, settings.weights_dir, can_download=settings.download_models
-        )
-    except ServiceError as error:
-        return error.message
-    if path.is_file():
-        return f"Loading model {name} from {path}."
-    return f"Downloading model {name} to {path}, then loading it."
+def stand_in_line(settings: Settings, missing: Mapping[str, str]) -> str | None:
+    """Say that `demo` answers in place of the default model, in one sentence; None if not so."""
+    default = ModelStore.of(settings).canonical(settings.default_model)
+    if default not in missing or not settings.demo_fallback:
+        return None
+    return f"`demo` answers in place of `{default}`. {names.DEMO_NOTE}"
 
 
 def cluster_key() -> str:

@@ -20,7 +20,6 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from whisper_service.api.decoder import MODELS_MAX_AGE
 from whisper_service.api.trace import current_session
-from whisper_service.engine import catalog
 from whisper_service.errors import (
     RETRY_AFTER,
     InternalError,
@@ -30,6 +29,7 @@ from whisper_service.errors import (
     TimedOut,
     Unavailable,
 )
+from whisper_service.models import names
 from whisper_service.serving.answer import Answer
 from whisper_service.serving.places import FilePlaces
 from whisper_service.serving.windows import job_attributes
@@ -176,6 +176,4 @@ async def _answer(response: DeploymentResponse[Any]) -> Any:
 
 def _routing(model_size: str | None) -> dict[str, str]:
     """Prefer a replica that has the model; Serve refuses an empty id."""
-    if model_size is None or not catalog.is_safe_name(model_size):
-        return {}
-    return {"multiplexed_model_id": catalog.canonical_name(model_size)}
+    return {"multiplexed_model_id": names.canonical_name(model_size)} if model_size else {}

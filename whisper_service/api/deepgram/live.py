@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from whisper_service.api.address import given_once
-from whisper_service.api.catalog import check_model
+from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.conversation import converse, deny, next_message, watch_drain
 from whisper_service.api.deepgram.channels import Splitter
 from whisper_service.api.deepgram.query import parse_query
@@ -228,8 +228,9 @@ def deepgram_router(streams: LiveStreams) -> APIRouter:
 
 async def _serve(socket: WebSocket, streams: LiveStreams, request_id: str) -> None:
     query = parse_query(given_once(socket.query_params))
-    config = query.stream_config(streams.settings.default_model)
     with streams.admit(query.n_streams):
+        model = await resolve_model(streams.decoder, streams.settings, query.model_name)
+        config = query.stream_config(model)
         await check_model(streams.decoder, config.model_size, config.decode)
         request = Request(request_id, config.model_size, query)
         serving = LiveRequest(socket, streams, request, config)

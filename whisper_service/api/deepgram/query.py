@@ -128,11 +128,16 @@ class ListenQuery(Input):
         n_channels = 1 if self.multichannel else self.channels
         return PcmFormat(_ENCODINGS[self.encoding], self.sample_rate, n_channels)
 
-    def stream_config(self, default_model: str) -> StreamConfig:
-        """How each of them is heard."""
+    @property
+    def model_name(self) -> str | None:
+        """The model, by the client's name for it; Deepgram's bare `whisper` asks for none."""
+        return None if self.model == "whisper" else self.model
+
+    def stream_config(self, model: str) -> StreamConfig:
+        """How each of them is heard, by the service's name for the model."""
         pause_ms = self.endpointing or self.utterance_end_ms
         return StreamConfig(
-            model_size=_model(self.model, default_model),
+            model_size=model,
             pcm=self._pcm,
             decode=DecodeOptions(language=self.language, timestamps="word"),
             partial_interval=1.0 if self.interim_results else 0.0,
@@ -146,11 +151,3 @@ def parse_query(fields: dict[str, str]) -> ListenQuery:
         return ListenQuery.model_validate(fields)
     except ValidationError as error:
         raise explain([dict(failure) for failure in error.errors(include_url=False)]) from None
-
-
-def _model(name: str | None, default_model: str) -> str:
-    """Deepgram's `whisper` and `whisper-small`, and this service's own names."""
-    if name in (None, "", "whisper"):
-        return default_model
-    assert name is not None
-    return name.removeprefix("whisper-")

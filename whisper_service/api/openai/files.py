@@ -5,7 +5,7 @@ from typing import Annotated, BinaryIO
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
-from whisper_service.api.catalog import check_model
+from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.docs import FILE_ERRORS, errors
 from whisper_service.api.events import EventsResponse, Tell
@@ -75,7 +75,8 @@ class _Speech:
         self._transcriber = transcriber
 
     async def answer(self, form: SpeechForm, request: Request, *, is_streamed: bool) -> Response:
-        model, options = form.chosen_model(self._settings.default_model), form.options()
+        model = await resolve_model(self._decoder, self._settings, form.model)
+        options = form.options()
         await check_model(self._decoder, model, options)
         file, deadline = await real_file(form.file), request.state.deadline
         if is_streamed:

@@ -13,13 +13,11 @@ from pydantic_core import PydanticCustomError
 
 from whisper_service.api.refusals import refuse
 from whisper_service.api.schemas import Input, Language, Prompt
+from whisper_service.models.names import DEFAULT_MODEL_NAMES
 from whisper_service.types import DecodeOptions, Task
 
 Granularity = Literal["word", "segment"]
 TextFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
-
-DEFAULT_MODEL_ALIAS = "whisper-1"
-"""What OpenAI calls its Whisper: here the service's default model."""
 
 _ONE_SPEAKER = "speakers are not told apart here"
 REFUSED = {
@@ -46,7 +44,7 @@ class SpeechForm(Input):
     )
     model: str = Field(
         description="One of GET /v1/models; `whisper-1` is the service's default model.",
-        examples=[DEFAULT_MODEL_ALIAS],
+        examples=[DEFAULT_MODEL_NAMES[0]],
         min_length=1,
         max_length=200,
     )
@@ -88,10 +86,6 @@ class SpeechForm(Input):
             temperatures=(self.temperature,) if self.temperature else default.temperatures,
             timestamps="word" if self._wants_words() else "segment",
         )
-
-    def chosen_model(self, default_model: str) -> str:
-        """The model by the name the service knows it by."""
-        return default_model if self.model == DEFAULT_MODEL_ALIAS else self.model
 
     def _language(self) -> str | None:
         return None

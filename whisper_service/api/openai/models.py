@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
+from whisper_service.api.catalog import resolve_model, unknown_model, usable_names
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.docs import errors
 from whisper_service.api.openai.errors import error_answer
-from whisper_service.api.openai.forms import DEFAULT_MODEL_ALIAS
 from whisper_service.api.openai.schemas import (
     OTHER_ERRORS,
     OpenAIErrorBody,
@@ -13,25 +13,24 @@ from whisper_service.api.openai.schemas import (
     OpenAIModelsBody,
 )
 from whisper_service.errors import UnknownModel
+from whisper_service.settings import Settings
 
 PUBLISHED = 1_663_718_400
 """21 September 2022, Whisper's first release; a checkpoint carries no date of its own."""
-_NOT_FOUND = UnknownModel("There is no model 'huge'; allowed are base, small.", param="model_size")
+_NOT_FOUND = UnknownModel(
+    "There is no model 'huge'; allowed are whisper-1, base, small.", param="model_size"
+)
 
 
-def openai_models_router(decoder: Decoder) -> APIRouter:
+def openai_models_router(settings: Settings, decoder: Decoder) -> APIRouter:
     """The routes that list models as OpenAI's API does."""
     router = APIRouter(prefix="/v1/models", tags=["OpenAI"])
 
-    async def usable() -> list[str]:
-        known = await decoder.models()
-        names = [model.name for model in known if model.has_weights or model.can_download]
-        return [DEFAULT_MODEL_ALIAS, *names]
-
     @router.get("", summary="List the models, as OpenAI's API does")
     async def models() -> OpenAIModelsBody:
-        """Every model that can be used now; `whisper-1` is the service's default model."""
-        return OpenAIModelsBody(data=[_body(name) for name in await usable()])
+        """Every model that can be used, first those that answer now; `whisper-1` is the service's
+        default model."""
+        return OpenAIModelsBody(data=[_body(name) for name in usable_names(await decoder.models())])
 
     @router.get(
         "/{model:path}",
@@ -39,11 +38,10 @@ def openai_models_router(decoder: Decoder) -> APIRouter:
         responses=errors(_NOT_FOUND, shape=error_answer, model=OpenAIErrorBody) | OTHER_ERRORS,
     )
     async def model(model: str) -> OpenAIModelBody:
-        """One model of the list, by its id."""
-        names = await usable()
-        if model not in names:
-            shown = f"There is no model {model[:100]!r}; allowed are {', '.join(names)}."
-            raise UnknownModel(shown, param="model_size", got=model[:100], allowed=names)
+        """One model, by its id or another name for it."""
+        statuses = await decoder.models()
+        if await resolve_model(decoder, settings, model) not in usable_names(statuses):
+            raise unknown_model(model, statuses)
         return _body(model)
 
     return router

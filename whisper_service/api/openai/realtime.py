@@ -10,7 +10,7 @@ import secrets
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
-from whisper_service.api.catalog import check_model
+from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.conversation import converse, next_message, watch_drain
 from whisper_service.api.openai.commands import UPDATES, Command, UnknownEvent, parse
 from whisper_service.api.openai.transcription_session import TranscriptionSession, is_flat
@@ -52,13 +52,15 @@ class RealtimeSession:
         socket: WebSocket,
         streams: LiveStreams,
         session: TranscriptionSession,
+        model: str,
         *,
         is_flat: bool,
     ) -> None:
         self._socket = socket
         self._streams = streams
         self._settings = streams.settings
-        self._session = session
+        self._session, self._model = session, model
+        """The model by the service's name, which the client may have asked for by another."""
         self._outlet = Outlet(socket, streams.settings)
         self._id = f"sess_{secrets.token_hex(10)}"
         self._chain = Chain(is_flat=is_flat)
@@ -133,7 +135,8 @@ class RealtimeSession:
     async def _update(self, command: Command) -> None:
         patch = command.session()
         session = self._session.updated(patch)
-        config = session.stream_config(self._settings.default_model)
+        model = await resolve_model(self._streams.decoder, self._settings, session.model)
+        config = session.stream_config(model)
         await check_model(self._streams.decoder, config.model_size, config.decode)
         run = self._runner.last
         is_same = config == run.config and session.is_manual == self._session.is_manual
@@ -142,7 +145,7 @@ class RealtimeSession:
                 "The session cannot change while audio waits for a commit; commit or clear it.",
                 param="session",
             )
-        self._session = session
+        self._session, self._model = session, model
         self._chain.is_flat = UPDATES[command.name] or is_flat(patch)
         self._say_session(f"{command.name}d")  # in the words it was asked in
         if is_same:
@@ -154,7 +157,7 @@ class RealtimeSession:
             self._runner.replace_last(self._new_run(run.begin))
 
     def _new_run(self, begin: float) -> Run:
-        config = self._session.stream_config(self._settings.default_model)
+        config = self._session.stream_config(self._model)
         detection = self._session.audio.input.turn_detection
         turns = (
             CommittedTurn(self._chain, begin)

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from whisper_service.api.address import given_once
-from whisper_service.api.catalog import check_model
+from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.conversation import deny
 from whisper_service.api.errors import shown
 from whisper_service.api.openai.errors import error_answer
@@ -47,11 +47,12 @@ def realtime_router(streams: LiveStreams, keys: ClientSecrets) -> APIRouter:
 
 async def _serve(socket: WebSocket, streams: LiveStreams, keys: ClientSecrets) -> None:
     session = _session(socket, keys)
-    config = session.stream_config(streams.settings.default_model)
+    model = await resolve_model(streams.decoder, streams.settings, session.model)
+    config = session.stream_config(model)
     await check_model(streams.decoder, config.model_size, config.decode)
     protocols = socket.scope["subprotocols"]
     await socket.accept(PROTOCOL if PROTOCOL in protocols else None)
-    serving = RealtimeSession(socket, streams, session, is_flat=_is_flat(socket))
+    serving = RealtimeSession(socket, streams, session, model, is_flat=_is_flat(socket))
     with streams.open("realtime", config.model_size, lambda: serving.lag) as stream:
         await serving.run(stream)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from whisper_service.api.catalog import check_model
+from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.openai.schemas import OTHER_ERRORS
 from whisper_service.api.openai.transcription_session import TranscriptionSession
@@ -89,7 +89,7 @@ def client_secrets_router(settings: Settings, decoder: Decoder, keys: ClientSecr
         if grant is not None:
             grant.check_can_make_tokens()
         session = TranscriptionSession().updated(request.session)
-        config = session.stream_config(settings.default_model)
+        config = session.stream_config(await resolve_model(decoder, settings, session.model))
         await check_model(decoder, config.model_size, config.decode)
         expires_at = int(time.time()) + request.expires_after.seconds
         shown = session.shown(f"sess_{secrets.token_hex(10)}", is_flat=False)

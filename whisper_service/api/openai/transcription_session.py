@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from whisper_service.api.errors import explain
-from whisper_service.api.openai.forms import DEFAULT_MODEL_ALIAS
 from whisper_service.api.refusals import refuse
 from whisper_service.api.schemas import Input, Language, Prompt
 from whisper_service.errors import InvalidParameter, ServiceError
+from whisper_service.models.names import DEFAULT_MODEL_NAMES
 from whisper_service.types import DecodeOptions, Encoding, PcmFormat, StreamConfig
 
 PCM_RATE = 24_000
@@ -72,7 +72,7 @@ class Transcription(_Part):
         "keywords": "the model takes no list of words; put them into `prompt`",
         "delay": "text is told as soon as it is final",
     }
-    model: str = Field(DEFAULT_MODEL_ALIAS, min_length=1, max_length=200)
+    model: str = Field(DEFAULT_MODEL_NAMES[0], min_length=1, max_length=200)
     language: Language = None
     prompt: Prompt = None
 
@@ -129,13 +129,19 @@ class TranscriptionSession(_Part):
         except ValidationError as error:
             raise _explain(error) from None
 
-    def stream_config(self, default_model: str) -> StreamConfig:
-        """The stream that hears what this session is sent. No partials: a delta is final."""
+    @property
+    def model(self) -> str:
+        """The model, by the client's name for it."""
+        return self.audio.input.transcription.model
+
+    def stream_config(self, model: str) -> StreamConfig:
+        """The stream that hears what this session is sent, by the service's name for the model.
+        No partials: a delta is final."""
         heard = self.audio.input
-        model, turns = heard.transcription.model, heard.turn_detection
+        turns = heard.turn_detection
         silence_ms = (turns or ServerVad(type="server_vad")).silence_duration_ms
         return StreamConfig(
-            model_size=default_model if model == DEFAULT_MODEL_ALIAS else model,
+            model_size=model,
             pcm=PcmFormat(_ENCODINGS[heard.format.type], heard.format.sample_rate),
             decode=DecodeOptions(
                 language=heard.transcription.language, prompt=heard.transcription.prompt or None

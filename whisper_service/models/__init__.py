@@ -1,0 +1,1 @@
+"""Which models there are, and where the weights of a name come from."""
