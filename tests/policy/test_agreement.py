@@ -21,32 +21,32 @@ def heard(text: str) -> list[Heard]:
 
 def test_what_two_hypotheses_begin_with_alike_is_stable() -> None:
     agreement = Agreement()
-    assert join(agreement.hear(heard(" a b c d"), is_settled=False)) == " a b c d"
-    assert join(agreement.hear(heard(" a b x y"), is_settled=False)) == " x y"
+    assert join(agreement.hear(heard(" a b c d"), is_complete=False)) == " a b c d"
+    assert join(agreement.hear(heard(" a b x y"), is_complete=False)) == " x y"
     assert join(agreement.stable) == " a b"
 
 
 def test_the_last_word_may_have_been_cut_unless_a_pause_followed() -> None:
-    for is_settled, stable in ((False, " a"), (True, " a b")):
+    for is_complete, stable in ((False, " a"), (True, " a b")):
         agreement = Agreement()
-        agreement.hear(heard(" a b"), is_settled=is_settled)
-        agreement.hear(heard(" a b c"), is_settled=False)
+        agreement.hear(heard(" a b"), is_complete=is_complete)
+        agreement.hear(heard(" a b c"), is_complete=False)
         assert join(agreement.stable) == stable
 
 
 def test_stable_words_stay_when_a_later_hypothesis_disagrees() -> None:
     agreement = Agreement()
-    agreement.hear(heard(" one two three"), is_settled=True)
-    agreement.hear(heard(" one two three"), is_settled=True)
-    assert join(agreement.hear(heard(" won two three four"), is_settled=False)) == " four"
+    agreement.hear(heard(" one two three"), is_complete=True)
+    agreement.hear(heard(" one two three"), is_complete=True)
+    assert join(agreement.hear(heard(" won two three four"), is_complete=False)) == " four"
     assert join(agreement.merge(heard(" won two three four"))) == " one two three four"
 
 
 def test_words_beyond_a_border_stay_stable() -> None:
     agreement = Agreement()
-    agreement.hear(heard(" a b c"), is_settled=True)
-    agreement.hear(heard(" a b c"), is_settled=True)
-    assert join(agreement.settle(heard(" a b"))) == " a b"
+    agreement.hear(heard(" a b c"), is_complete=True)
+    agreement.hear(heard(" a b c"), is_complete=True)
+    assert join(agreement.commit(heard(" a b"))) == " a b"
     assert join(agreement.stable) == " c"
 
 

@@ -241,9 +241,9 @@ def test_an_hour_takes_no_more_memory_than_a_minute() -> None:
 
 
 def test_backlog_is_zero_for_a_decoder_that_keeps_up_and_grows_with_one_that_does_not() -> None:
-    audio, settled = synthesise(FLUENT), config(chunk_duration=2.0)
-    assert max(stream(audio, settled).backlogs) == 0.0
-    assert max(stream(audio, settled, delay=80).backlogs) > 5.0
+    audio, options = synthesise(FLUENT), config(chunk_duration=2.0)
+    assert max(stream(audio, options).backlogs) == 0.0
+    assert max(stream(audio, options, delay=80).backlogs) > 5.0
 
 
 def _drain(plan: StreamPlan) -> list[str]:

@@ -88,9 +88,9 @@ def test_word_times_may_be_off_by_a_twentieth_of_a_second(
 def test_finals_do_not_depend_on_how_the_audio_was_cut(
     script: list[Spoken], changes: dict[str, Any], cuts: list[int]
 ) -> None:
-    audio, settled = synthesise(script), config(**changes)
-    segments = [final.segment for final in stream(audio, settled, cuts=cuts).finals]
-    assert segments == [final.segment for final in stream(audio, settled, cuts=[160]).finals]
+    audio, options = synthesise(script), config(**changes)
+    segments = [final.segment for final in stream(audio, options, cuts=cuts).finals]
+    assert segments == [final.segment for final in stream(audio, options, cuts=[160]).finals]
 
 
 @few
@@ -131,11 +131,11 @@ def test_what_was_told_as_stable_or_final_only_grows(
 def test_a_resumed_stream_tells_the_rest(
     script: list[Spoken], changes: dict[str, Any], data: st.DataObject
 ) -> None:
-    audio, settled = synthesise(script), config(**changes)
-    run = stream(audio, settled)
+    audio, options = synthesise(script), config(**changes)
+    run = stream(audio, options)
     broken_at = data.draw(st.integers(0, len(run.finals) - 1))
     state = run.finals[broken_at].state
-    rest = stream(audio[state.offset :], settled, resume=state)
+    rest = stream(audio[state.offset :], options, resume=state)
     told = [final.segment.text for final in run.finals[: broken_at + 1] + rest.finals]
     assert " ".join(told).split() == words_of(script)
     assert rest.finals == [] or rest.finals[0].segment.id == broken_at + 1

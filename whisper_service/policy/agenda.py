@@ -63,15 +63,15 @@ class Agenda:
     def _partial_task(self, stretch: Stretch) -> Task | None:
         reach = self.reach()
         if stretch.silent_since() is not None:
-            end = self._settled_end(stretch)
-            is_asked = self._at.settled is not None and self._at.settled[0].end == end
-            return None if end is None or is_asked else self.task(Kind.SETTLED, end)
+            end = self._pause_end(stretch)
+            is_asked = self._at.speculative is not None and self._at.speculative[0].end == end
+            return None if end is None or is_asked else self.task(Kind.SPECULATIVE, end)
         step = max(self._partial_step, self._at.rest)
         if not self._partial_step or reach < self._at.last_partial + step:
             return None
         return None if self.is_silent(reach) else self.task(Kind.PARTIAL, reach)
 
-    def _settled_end(self, stretch: Stretch) -> int | None:
+    def _pause_end(self, stretch: Stretch) -> int | None:
         """Return where speech up to the pause that lasts ends; None where there is none, or as long
         as its last consonant may not have been heard."""
         silent_since = stretch.silent_since()
@@ -128,7 +128,7 @@ class Agenda:
         if stretch is None or task.kind is not Kind.PARTIAL:
             return False
         end = stretch.end(self._vad)
-        return end is not None or self.is_due() or self._settled_end(stretch) is not None
+        return end is not None or self.is_due() or self._pause_end(stretch) is not None
 
     def is_silent(self, end: int) -> bool:
         """Tell whether nothing since the border can be heard."""

@@ -92,10 +92,10 @@ class Agreement:
         self._previous: list[Heard] = []
         """Of the last hypothesis, the words that may be confirmed next; aligned with `stable`."""
 
-    def hear(self, words: Sequence[Heard], *, is_settled: bool) -> list[Heard]:
+    def hear(self, words: Sequence[Heard], *, is_complete: bool) -> list[Heard]:
         """Take a hypothesis of all audio after the last final; return its unstable rest.
 
-        `is_settled`: its audio ends in silence, so its last word was not cut.
+        `is_complete`: its audio ends in silence, so its last word was not cut.
         """
         rest = list(words[align_prefix(self.stable, words) :])
         n_agreed = 0
@@ -105,7 +105,7 @@ class Agreement:
             n_agreed += 1
         self.stable += rest[:n_agreed]
         rest = rest[n_agreed:]
-        self._previous = rest if is_settled else rest[:-1]
+        self._previous = rest if is_complete else rest[:-1]
         return rest
 
     def merge(self, words: Sequence[Heard]) -> list[Heard]:
@@ -119,7 +119,7 @@ class Agreement:
             stable = [replace(w, text=s.text) for s, w in zip(stable, words, strict=False)]
         return stable + list(words[n_words:])
 
-    def settle(self, words: Sequence[Heard]) -> list[Heard]:
+    def commit(self, words: Sequence[Heard]) -> list[Heard]:
         """Make `words` final; return them with the stable words in place of what they match.
 
         Stable words beyond them stay stable.

@@ -28,7 +28,8 @@ class Progress:
         self.last_partial = position
         self.rest = 0
         """How much to hear after a partial before the next one, whatever the interval."""
-        self.settled: tuple[Task, Hypothesis] | None = None
+        self.speculative: tuple[Task, Hypothesis] | None = None
+        """The decode up to the pause that lasts: the final, if that pause becomes the end."""
         self.n_tries = 0
         """Decodes since the last good one that broke off before the border."""
 
@@ -37,7 +38,7 @@ class Progress:
         self.border = border
         self.lead = lead
         self.last_final = None
-        self.settled = None
+        self.speculative = None
         self.n_tries = 0
         self.attempted = border
         self.last_partial = max(self.last_partial, border)

@@ -49,7 +49,7 @@ class Reader:
         words = heard_words(hypothesis, task.begin, task.end)
         if task.begin < task.border:
             words = drop_final(words, task.border, self._at.last_final, begin=task.begin)
-        if task.kind in (Kind.PARTIAL, Kind.SETTLED):
+        if task.kind in (Kind.PARTIAL, Kind.SPECULATIVE):
             self._use_partial(task, hypothesis, words)
         elif task.kind is Kind.WORDS:
             self._use_words(task, hypothesis, words)
@@ -60,10 +60,10 @@ class Reader:
         # What came in meanwhile is the time it took. Resting as long leaves the engine half of its
         # time for finals, however many streams ask.
         self._at.rest = 2 * (self._listener.received - task.asked_at)
-        is_settled = task.kind is Kind.SETTLED
-        if is_settled:
-            self._at.settled = (task, hypothesis)
-        rest = self._agreement.hear(words, is_settled=is_settled)
+        is_complete = task.kind is Kind.SPECULATIVE
+        if is_complete:
+            self._at.speculative = (task, hypothesis)
+        rest = self._agreement.hear(words, is_complete=is_complete)
         self._tell_partial(rest, task.end)
 
     def _use_words(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
@@ -71,7 +71,7 @@ class Reader:
         if not words and self._breaks_off(task, words):
             self._at.n_tries += 1
             return
-        self._agreement.hear(words, is_settled=False)
+        self._agreement.hear(words, is_complete=False)
         merged = self._agreement.merge(words)
         n_final = self._count_final(merged, task, hypothesis)
         must_cut = task.end - task.begin >= WINDOW_SAMPLES
@@ -87,7 +87,7 @@ class Reader:
         self._at.move_border(border, lead=self._overlap if self._can_cut_words and final else 0)
         self._at.last_final = final[-1] if final else None
         self._agreement.clear()
-        self._tell_partial(self._agreement.hear(rest, is_settled=False), task.end)
+        self._tell_partial(self._agreement.hear(rest, is_complete=False), task.end)
 
     def _count_final(self, merged: list[Heard], task: Task, hypothesis: Hypothesis) -> int:
         if self._can_cut_words:
@@ -115,7 +115,7 @@ class Reader:
     def _use_whole(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
         """Make all of it final."""
         is_last = task.kind is Kind.LAST
-        final = self._agreement.merge(words) if is_last else self._agreement.settle(words)
+        final = self._agreement.merge(words) if is_last else self._agreement.commit(words)
         self._teller.tell_final(final, hypothesis, start=task.border, end=task.end)
         self._at.move_border(task.end, lead=0)
         if is_last:

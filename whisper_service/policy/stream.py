@@ -178,7 +178,7 @@ class StreamPlan:
             if self._has_nothing_left(self._at.stretch, end):
                 self._end_stretch(self._at.stretch, end)
                 return True
-            return self._use_settled(end)
+            return self._commit_speculative(end)
         resumes_at = self._at.resumes_at()
         if resumes_at is not None and resumes_at - self._vad.pad_before > self._at.border:
             self._at.move_border(resumes_at - self._vad.pad_before, lead=0)
@@ -220,11 +220,11 @@ class StreamPlan:
         is_echo = stretch.speech_end() - self._at.border <= NOTHING
         return is_echo and self._at.border > stretch.begin
 
-    def _use_settled(self, end: int) -> bool:
+    def _commit_speculative(self, end: int) -> bool:
         """Make the decode up to the pause that became the end the final, if there was one."""
-        if self._at.settled is None:
+        if self._at.speculative is None:
             return False
-        task, hypothesis = self._at.settled
+        task, hypothesis = self._at.speculative
         wanted = self._agenda.task(Kind.LAST, end)
         if (task.begin, task.end) != (wanted.begin, wanted.end):
             return False

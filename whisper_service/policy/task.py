@@ -10,7 +10,7 @@ class Kind(Enum):
     """What a job's hypothesis will be used for."""
 
     PARTIAL = auto()
-    SETTLED = auto()
+    SPECULATIVE = auto()
     """Also a partial, up to a pause; the final, if the pause turns out to be the end."""
     PAUSE = auto()
     """Final: all of it, up to a pause within the stretch."""
