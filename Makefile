@@ -1,4 +1,4 @@
-# make run    the service on http://localhost:8000 with the bundled model, no download
+# make run    the service on http://localhost:8000; fetches the model `base` the first time
 # make test   every test
 # make check  format, lint, types and the fast tests, a minute or two
 # make manifests         copy whisper-rayservice.yaml to where kustomize needs it
@@ -10,7 +10,8 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-MODEL  ?= demo
+# The default model: make run MODEL=small
+MODEL  ?= base
 # Extra arguments for pip, for example another index for torch's CPU build.
 PIP_ARGS ?=
 # Extra arguments for pytest: make test T="tests/policy -k overlap"

@@ -173,8 +173,22 @@ def test_small_machine_is_told_of_enough_cpus_for_all_replicas() -> None:
 
 def test_terminal_is_told_where_the_models_come_from(tmp_path: Path) -> None:
     (tmp_path / "mine.pt").touch()
-    settings = Settings(preload_models="mine,tiny,nonsense", model_dir=tmp_path)  # type: ignore[arg-type]
-    here, download, unknown = deployments.loading_plan(settings).splitlines()
-    assert here == f"Loading model mine from {tmp_path / 'mine.pt'}."
-    assert download.startswith(f"Downloading model tiny to {tmp_path / 'tiny.pt'}")
-    assert "'nonsense' is not known" in unknown
+    settings = Settings(
+        preload_models="mine,small,nonsense",  # type: ignore[arg-type]
+        model_dir=tmp_path,
+        openai_models_url="http://127.0.0.1:9",
+    )
+    lines: list[str] = []
+    missing = deployments.fetch_models(settings, lines.append)
+    assert lines[0] == f"Loading model mine from {tmp_path / 'mine.pt'}."
+    assert lines[1] == "Downloading model small."
+    assert "http://127.0.0.1:9: [Errno 111] Connection refused" in lines[2]
+    assert "no model 'nonsense'" in lines[3]
+    assert list(missing) == ["small", "nonsense"]
+
+
+@pytest.mark.parametrize(("default", "is_told"), [("openai/whisper-base", True), ("demo", False)])
+def test_terminal_is_told_that_demo_answers(default: str, is_told: bool) -> None:
+    line = deployments.stand_in_line(Settings(default_model=default), {"base": "No source has it."})
+    assert (line is not None and "in place of `base`" in line and "76 words" in line) == is_told
+    assert deployments.stand_in_line(Settings(demo_fallback=False), {"base": "None"}) is None

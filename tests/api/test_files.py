@@ -154,7 +154,7 @@ def test_an_unknown_model_names_the_known_ones(transcribe, decoder):
         "model_size",
         "huge",
     )
-    assert error["allowed"] == ["base", "base.en", "small", "large"]
+    assert error["allowed"] == ["whisper-1", "base", "base.en", "small"]
     assert decoder.jobs == []
 
 

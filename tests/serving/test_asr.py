@@ -20,7 +20,7 @@ from whisper_service.serving import asr as asr_module
 from whisper_service.serving.answer import Answer
 from whisper_service.serving.asr import WhisperASR
 from whisper_service.settings import Settings
-from whisper_service.types import DecodeJob, Hypothesis
+from whisper_service.types import DecodeJob, Hypothesis, ModelStatus
 
 WAIT = 10.0
 JOB = DecodeJob(np.zeros(100, np.float32))
@@ -72,13 +72,13 @@ class FakeEngine:
 class LocalASR(WhisperASR):
     """WhisperASR whose models are fakes; with a dict for Serve's cache."""
 
-    async def __init__(self, settings: Settings) -> None:
+    async def __init__(self, settings: Settings, missing: dict[str, str] | None = None) -> None:
         self.engines: dict[str, FakeEngine] = {}
         self.load_gate = threading.Event()
         self.load_gate.set()
         self.loading = threading.Event()
         self.loads: list[str] = []
-        await super().__init__(settings)  # type: ignore[misc]
+        await super().__init__(settings, missing)  # type: ignore[misc]
 
     def _load_engine(self, name: str) -> Engine:
         self.loads.append(name)
@@ -115,10 +115,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     for name in ("mine", "other"):
         (tmp_path / f"{name}.pt").touch()
 
-    async def start(**settings: Any) -> LocalASR:
+    async def start(missing: dict[str, str] | None = None, **settings: Any) -> LocalASR:
         asr = LocalASR.__new__(LocalASR)
         base = {"model_dir": tmp_path, "default_model": "mine", "download_models": False}
-        await asr.__init__(Settings(**{**base, **settings}))  # type: ignore[misc]
+        await asr.__init__(Settings(**{**base, **settings}), missing)  # type: ignore[misc]
         started.append(asr)
         return asr
 
@@ -127,6 +127,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         for engine in asr.engines.values():
             engine.gate.set()
         asr._scheduler.close(WAIT)
+        if asr._second_try is not None:
+            asr._second_try.cancel()
 
 
 async def test_models_of_the_settings_are_loaded_and_have_decoded_before_it_is_ready(
@@ -195,12 +197,53 @@ async def test_bug_is_answered_without_its_details(
 async def test_replica_without_weights_is_alive_and_says_why_it_is_not_ready(
     start: Start, tmp_path: Path
 ) -> None:
-    asr = await start(default_model="tiny")
+    asr = await start(default_model="tiny", demo_fallback=False)
     await asr.check_health()
     answer = await asr.check()
     assert answer is not None
     assert answer.http_status == 503
     assert str(tmp_path / "tiny.pt") in answer.message
+
+
+async def test_demo_answers_in_place_of_a_default_that_cannot_be_had(
+    start: Start, tmp_path: Path
+) -> None:
+    asr = await start(default_model="tiny")
+    assert await asr.check() is None
+    assert asr.loads == ["demo"]
+    demo = await status_of(asr, "demo")
+    assert demo.stands_in_for == "tiny"
+    assert str(tmp_path / "tiny.pt") in (demo.reason or "")
+
+
+async def test_the_default_is_asked_for_again_and_takes_its_place(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asr_module, "_STAND_IN_RETRY", 0.01)
+    asr = await start(default_model="tiny")
+    (tmp_path / "tiny.pt").touch()
+    assert asr._second_try is not None
+    await asyncio.wait_for(asr._second_try, WAIT)
+    assert asr.loads == ["demo", "tiny"]
+    assert (await status_of(asr, "demo")).stands_in_for is None
+
+
+async def test_what_was_missing_a_moment_ago_is_not_waited_for_again(start: Start) -> None:
+    asr = await start(missing={"mine": "Nobody has it."})
+    assert asr.loads == ["demo"]
+    assert (await status_of(asr, "demo")).reason == "Nobody has it."
+
+
+async def test_a_default_may_go_by_a_published_name(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "base.pt").touch()
+    asr = await start(default_model="openai/whisper-base")
+    assert asr.loads == ["base"]
+
+
+async def status_of(asr: LocalASR, name: str) -> ModelStatus:
+    models = await asr.models()
+    assert not isinstance(models, ServiceError)
+    return next(status for status in models if status.name == name)
 
 
 async def test_missing_model_is_tried_again_now_and_then(

@@ -89,7 +89,7 @@ def create_app(
     app.include_router(stats_router(settings, decoder, board))
     app.include_router(sample_router())
     app.include_router(page_router())
-    add_docs(app, settings)
+    add_docs(app, settings, decoder)
     return app
 
 

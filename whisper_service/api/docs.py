@@ -3,6 +3,7 @@
 Swagger UI is served from here, out of the package fastapi-offline: a closed network has no CDN.
 """
 
+import html
 import json
 from importlib.resources import files
 from typing import Any
@@ -14,6 +15,8 @@ from pydantic import BaseModel
 from starlette.staticfiles import StaticFiles
 
 from whisper_service.api.access import OPEN
+from whisper_service.api.catalog import stand_in_notice
+from whisper_service.api.decoder import Decoder
 from whisper_service.api.errors import Shape, own_shape
 from whisper_service.api.messages import (
     ConfigMessage,
@@ -276,7 +279,7 @@ bug of ours, 1012 the replica goes away (resume elsewhere), 1013 try again later
 """
 
 
-def add_docs(app: FastAPI, settings: Settings) -> None:
+def add_docs(app: FastAPI, settings: Settings, decoder: Decoder) -> None:
     """Serve /docs, and tell the OpenAPI document what only the settings know."""
     assets = StaticFiles(directory=str(files("fastapi_offline") / "static"))
     app.mount("/docs/assets", assets, name="docs-assets")
@@ -306,6 +309,8 @@ def add_docs(app: FastAPI, settings: Settings) -> None:
             swagger_css_url="docs/assets/swagger-ui.css",
             swagger_favicon_url="docs/assets/favicon.png",
         )
+        if notice := await _notice(decoder):
+            page = HTMLResponse(bytes(page.body).decode().replace("<body>", f"<body>{notice}", 1))
         # The page's own script is written by FastAPI; everything it loads comes from here.
         page.headers["Content-Security-Policy"] = (
             "default-src 'self'; script-src 'self' 'unsafe-inline';"
@@ -313,6 +318,18 @@ def add_docs(app: FastAPI, settings: Settings) -> None:
             " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         return page
+
+
+async def _notice(decoder: Decoder) -> str:
+    """A paragraph on top where `demo` answers; nothing where nobody answers."""
+    try:
+        notice = stand_in_notice(await decoder.models())
+    except ServiceError:
+        return ""
+    if notice is None:
+        return ""
+    style = "margin:0;padding:1em 20px;background:#fff3cd;color:#664d03;font:16px sans-serif"
+    return f'<p role="status" style="{style}">{html.escape(notice)}</p>'
 
 
 def _add_security(schema: dict[str, Any]) -> None:

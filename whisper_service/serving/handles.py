@@ -176,4 +176,6 @@ async def _answer(response: DeploymentResponse[Any]) -> Any:
 
 def _routing(model_size: str | None) -> dict[str, str]:
     """Prefer a replica that has the model; Serve refuses an empty id."""
-    return {"multiplexed_model_id": names.canonical_name(model_size)} if model_size else {}
+    if model_size is None or not all(map(names.is_safe_name, model_size.split("/", 1))):
+        return {}
+    return {"multiplexed_model_id": names.canonical_name(model_size)}

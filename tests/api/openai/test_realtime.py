@@ -239,7 +239,7 @@ async def test_what_cannot_be_honoured_is_refused_by_its_path(talk, fields, para
 async def test_an_unknown_model_leaves_the_session_as_it_was(talk):
     async with talk() as it:
         await it.event()
-        refused = await it.update(session(transcription={"model": "gpt-4o-transcribe"}))
+        refused = await it.update(session(transcription={"model": "gpt-realtime-whisper"}))
         assert refused.error.code == "model_not_found"
         kept = await it.update(MANUAL)
         assert kept.session.audio.input.transcription.model == "whisper-1"

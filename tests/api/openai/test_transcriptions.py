@@ -240,7 +240,7 @@ def test_a_translation_takes_no_language(translations):
 
 
 def test_an_unknown_model_is_not_found(transcriptions):
-    error = refusal(transcriptions, openai.NotFoundError, model="gpt-4o-transcribe")
+    error = refusal(transcriptions, openai.NotFoundError, model="gpt-4o-transcribe-diarize")
     assert (error.code, error.param) == ("model_not_found", "model")
 
 
