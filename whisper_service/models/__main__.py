@@ -1,7 +1,7 @@
 """Bring models to this machine ahead of time: `python -m whisper_service.models base turbo`.
 
-Where they go, and where they may come from, is said by the service's own settings (WHISPER_MODEL_DIR
-and so on). Prints where each lies.
+Where they go and where they may come from is said by the service's own settings: WHISPER_MODEL_DIR
+and so on. Prints where each lies.
 """
 
 import argparse
