@@ -5,6 +5,10 @@
 #   docker build -t whisper-streaming:latest .
 #   docker run -p 8000:8000 -p 8265:8265 whisper-streaming:latest          (add --gpus all)
 #
+# Whoever reaches port 8000 can then use the service, and it warns of that; with
+# -e WHISPER_API_KEYS="$(openssl rand -hex 32)" it asks for that key. Ray's dashboard on 8265 asks for
+# a token: docker exec CONTAINER ray get-auth-token.
+#
 # BASE needs Debian 12 and Python 3.11 or newer. Everything is installed by the hashes of locks/, made
 # from requirements.txt by `make lock`. The registry's default torch brings its own CUDA; the node
 # only needs the NVIDIA driver. A CPU image of a fraction of the size takes torch's other build

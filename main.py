@@ -229,7 +229,10 @@ def _where_to_go(settings: Settings, port: int) -> str:
     if settings.dashboard:
         lines.append(f"  Ray dashboard   http://localhost:{settings.dashboard_port}")
         if os.environ.get("RAY_AUTH_MODE") == "token":
-            lines.append("                  asks for the token that `ray get-auth-token` prints")
+            lines += [
+                "                  asks for the token that `ray get-auth-token` prints here",
+                "                  (in a container: `docker exec CONTAINER ray get-auth-token`)",
+            ]
     return "\n".join([*lines, access_line(settings), "Ctrl-C stops it."])
 
 

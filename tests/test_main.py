@@ -127,8 +127,8 @@ def test_wrong_setting_is_said_by_the_name_of_its_variable() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_who_can_be_reached_does_not_start_without_keys() -> None:
-    done = python("-m", "main", WHISPER_HOST="0.0.0.0", WHISPER_MAX_STREAM="3")
+def test_required_keys_that_are_missing_are_said_at_once() -> None:
+    done = python("-m", "main", WHISPER_REQUIRE_KEYS="on", WHISPER_MAX_STREAM="3")
     assert done.returncode == 1
     assert "WHISPER_REQUIRE_KEYS=off" in done.stderr
     assert "did you mean WHISPER_MAX_STREAMS?" in done.stderr
@@ -141,10 +141,10 @@ def test_a_keys_file_that_cannot_be_read_is_said_at_once() -> None:
     assert "/nowhere/keys.json cannot be read" in done.stderr
 
 
-def test_serve_builds_nothing_that_lets_everybody_in_by_accident() -> None:
+def test_serve_builds_nothing_without_the_keys_that_are_required() -> None:
     with pytest.raises(KeysError, match="WHISPER_REQUIRE_KEYS=off"):
-        main.app(Settings(host="0.0.0.0"))
-    assert main.app(Settings(host="0.0.0.0", require_keys="off"))
+        main.app(Settings(require_keys="on"))
+    assert main.app(Settings(host="0.0.0.0"))
 
 
 @pytest.mark.parametrize(("host", "expected"), [("127.0.0.1", "disabled"), ("0.0.0.0", "token")])
@@ -154,6 +154,18 @@ def test_dashboard_that_others_reach_asks_for_a_token(
     monkeypatch.setattr(os, "environ", {})
     main._prepare_environment(Settings(dashboard_host=host))
     assert os.environ["RAY_AUTH_MODE"] == expected
+
+
+def test_terminal_warns_of_an_open_service_and_says_where_the_dashboards_token_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    settings = Settings(host="0.0.0.0", dashboard_host="0.0.0.0")
+    main._prepare_environment(settings)
+    lines = main._where_to_go(settings, 8000)
+    assert "WARNING" in lines
+    assert "`ray get-auth-token`" in lines
+    assert "docker exec" in lines
 
 
 def test_proxies_answer_for_replicas_that_die(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ GiB = 1024**3
 _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]{1,200})?", re.ASCII)
 """Of the Hugging Face Hub."""
 
+Access = Literal["keys", "local", "open"]
+"""Who can use the service: those with an API key, this machine alone, everybody who can connect."""
+
 
 class Settings(BaseSettings):
     """Everything an operator can choose."""
@@ -32,7 +35,11 @@ class Settings(BaseSettings):
     )
 
     # --- where it listens
-    host: str = Field("127.0.0.1", description="Address the HTTP server binds.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address the HTTP server binds. Where a Serve config binds it, as on"
+        " Kubernetes, give the same one.",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port of the HTTP server.")
     dashboard: bool = Field(True, description="Start Ray's dashboard.")
     dashboard_host: str = Field(
@@ -48,9 +55,9 @@ class Settings(BaseSettings):
     # --- who may call
     require_keys: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Whether requests need an API key. `auto`: where keys are configured, and where"
-        " `host` is not loopback; the service then does not start without keys. Where a Serve"
-        " config binds the address, as on Kubernetes, set `on` or `off` on purpose.",
+        description="Whether requests need an API key. `auto`: where keys are configured; without"
+        " any the service is open, and warns of it where `host` is not loopback. `on`: it does not"
+        " start without keys. `off`: it is open on purpose.",
     )
     api_keys_file: Path | None = Field(
         None,
@@ -377,8 +384,15 @@ class Settings(BaseSettings):
     def needs_keys(self) -> bool:
         """Whether requests need an API key."""
         if self.require_keys == "auto":
-            return self.has_keys or not is_loopback(self.host)
+            return self.has_keys
         return self.require_keys == "on"
+
+    @property
+    def access(self) -> Access:
+        """Who can use the service."""
+        if self.needs_keys:
+            return "keys"
+        return "local" if is_loopback(self.host) else "open"
 
     @property
     def models_to_preload(self) -> tuple[str, ...]:

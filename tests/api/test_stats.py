@@ -1,5 +1,7 @@
 """GET /stats: what a person is told of one replica."""
 
+import pytest
+
 from tests.api.fakes import connect
 from whisper_service.api.metrics import ACTIVE_STREAMS, COMMIT, FINAL_LAG, LAG, NoMetrics
 from whisper_service.api.stats import RECENT, StatsBoard
@@ -63,3 +65,29 @@ def test_every_figure_is_passed_on():
     for measure, value, told in figures:
         board.record(measure, value, **told)
     assert kept.values == figures
+
+
+def test_a_service_open_to_everybody_is_warned_of_in_the_log_and_here(make_client, caplog):
+    body = make_client(host="0.0.0.0").get("/stats").json()
+    assert body["access"] == "open"
+    (warning,) = body["warnings"]
+    assert warning["code"] == "open_access"
+    assert "WHISPER_API_KEYS" in warning["message"]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", warning["message"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "access"),
+    [
+        ({}, "local"),
+        ({"host": "0.0.0.0", "require_keys": "off"}, "open"),
+        ({"host": "0.0.0.0", "api_keys": "0123456789abcdef"}, "keys"),
+    ],
+)
+def test_access_as_it_was_chosen_is_no_warning(make_client, caplog, settings, access):
+    headers = {"X-API-Key": "0123456789abcdef"}
+    body = make_client(**settings).get("/stats", headers=headers).json()
+    assert (body["access"], body["warnings"]) == (access, [])
+    assert caplog.records == []

@@ -86,6 +86,8 @@ class Script:
     """Of a stream's audio to a final; three partials come within."""
     key: str | None = None
     """What the service asks for, where it asks for a key."""
+    warnings: list[dict[str, str]] = field(default_factory=list)
+    """Of `GET /stats`."""
     tokens: list[str] = field(default_factory=list)
     """Handed out; each opens one socket."""
     addresses: list[str] = field(default_factory=list)
@@ -315,6 +317,10 @@ def scripted_app(script: Script) -> FastAPI:
     @app.get("/languages")
     async def languages() -> dict[str, Any]:
         return {"languages": [{"code": code, "name": name} for code, name in LANGUAGES.items()]}
+
+    @app.get("/stats")
+    async def stats() -> dict[str, Any]:
+        return {"warnings": script.warnings}
 
     @app.post("/tokens")
     async def tokens(request: Request) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def test_no_rule_of_accessibility_is_broken_in_any_state(
         assert found.violations_count == 0, f"{state}: {found.generate_report()}"
 
     script.key, script.lag = "a key", 7.0
+    script.warnings = [{"code": "open_access", "message": ""}, {"code": "new", "message": "Rain."}]
     page.goto(service)
     page.get_by_label("API key", exact=True).fill("a-wrong-key")
     page.keyboard.press("Enter")
@@ -81,6 +82,7 @@ def test_no_rule_of_accessibility_is_broken_in_any_state(
     script.key = None
     page.get_by_role("button", name="Use this key").click()
     page.wait_for_selector("#service-dot[data-state=ready]")
+    expect(page.locator("#notices")).to_contain_text("Rain.")
     page.get_by_role("combobox", name="Language").click()
     check("empty, choosing a language")
     page.keyboard.press("Escape")

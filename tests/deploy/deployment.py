@@ -20,9 +20,10 @@ from ray.serve._private.api import serve_start
 from ray.serve.schema import ServeDeploySchema
 
 from benchmarks.local_service import free_port
-from tests.deploy.manifests import ROLE, ROOT, Manifest, pod_specs, rayservice, serve_config
+from tests.deploy.manifests import ROLE, ROOT, Manifest, environment, rayservice, serve_config
 
 KEY = "a key that only this test has"
+SECRETS = {"with a Secret": {"api-keys": KEY, "resume-key": "another secret"}, "without": {}}
 START_TIMEOUT = 180.0
 SAMPLE = ROOT / "whisper_service/assets/sample.wav"
 
@@ -35,21 +36,12 @@ def adapted(config: Manifest, port: int) -> Manifest:
     return config
 
 
-def environment(service: Manifest) -> dict[str, str]:
-    """What the manifest gives every Ray container, with the Secret in it."""
-    _, spec = next(pod_specs(service))
-    secrets = {"api-keys": KEY, "resume-key": "another secret"}
-    given = {}
-    for variable in spec["containers"][0]["env"]:
-        source = variable.get("valueFrom", {}).get("secretKeyRef")
-        given[variable["name"]] = secrets[source["key"]] if source else variable["value"]
-    return given
-
-
-def deploy(source: str) -> dict[str, Any]:
+def deploy(source: str, secret: dict[str, str]) -> dict[str, Any]:
     """Start, deploy, ask, stop."""
     service = rayservice(source)
-    os.environ.update(environment(service), RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
+    os.environ.update(
+        environment(service, secret), RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0"
+    )
     port = free_port()
     config = ServeDeploySchema(**adapted(serve_config(service), port))
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
@@ -66,7 +58,10 @@ def deploy(source: str) -> dict[str, Any]:
         try:
             client = serve_start(http_options=config.http_options.model_dump())
             client.deploy_apps(config, _blocking=False)
-            return {"status": _settled(), **_answers(f"http://127.0.0.1:{port}")}
+            status = _settled()
+            if status["status"] != "RUNNING":
+                return {"status": status}
+            return {"status": status, **_answers(f"http://127.0.0.1:{port}")}
         finally:
             serve.shutdown()
             ray.shutdown()
@@ -91,10 +86,17 @@ def _answers(url: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {KEY}"}
     with httpx.Client(base_url=url, timeout=60) as client, SAMPLE.open("rb") as file:
         stranger = client.get("/models").status_code
+        stats = client.get("/stats", headers=headers).json()
         answer = client.post("/transcribe", headers=headers, files={"file": file})
-        return {"stranger": stranger, "code": answer.status_code, "answer": answer.json()}
+        return {
+            "stranger": stranger,
+            "access": stats["access"],
+            "warnings": [warning["code"] for warning in stats["warnings"]],
+            "code": answer.status_code,
+            "answer": answer.json(),
+        }
 
 
 if __name__ == "__main__":
-    outcome = deploy(sys.argv[1])
-    Path(sys.argv[2]).write_text(json.dumps(outcome))
+    outcome = deploy(sys.argv[1], SECRETS[sys.argv[2]])
+    Path(sys.argv[3]).write_text(json.dumps(outcome))

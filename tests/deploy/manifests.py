@@ -13,6 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 OVERLAYS = ("cpu", "gpu", "ha")
+FACE_A_NETWORK = ("gpu", "ha")
+"""Overlays with a load balancer in front."""
 ROLE = "whisper-streaming/role"
 
 Manifest = dict[str, Any]
@@ -63,6 +65,23 @@ def serve_config(service: Manifest) -> Manifest:
     """What is in the string that Serve gets."""
     (config,) = parse(service["spec"]["serveConfigV2"])
     return config
+
+
+def environment(service: Manifest, secret: dict[str, str]) -> dict[str, str]:
+    """The variables of every Ray container, where the Secret holds these keys.
+
+    A key that is not there leaves its variable unset, as in Kubernetes; raises KeyError where the
+    manifest needs it, since such a pod does not start.
+    """
+    _, spec = next(pod_specs(service))
+    given = {}
+    for variable in spec["containers"][0]["env"]:
+        source = variable.get("valueFrom", {}).get("secretKeyRef")
+        if source is None:
+            given[variable["name"]] = variable["value"]
+        elif source["key"] in secret or not source.get("optional"):
+            given[variable["name"]] = secret[source["key"]]
+    return given
 
 
 def pod_specs(manifest: Manifest) -> Iterator[tuple[str, Manifest]]:

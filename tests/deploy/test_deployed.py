@@ -5,30 +5,56 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.deploy.manifests import ROOT, rayservice, serve_config
+from tests.deploy.manifests import FACE_A_NETWORK, ROOT, rayservice, serve_config
 
 SOURCES = os.environ.get("DEPLOY", "file").split(",")
 
 
-@pytest.mark.ray
-@pytest.mark.model
-@pytest.mark.parametrize("source", SOURCES)
-def test_it_deploys_lets_in_whom_it_should_and_transcribes(source: str, tmp_path: Path) -> None:
-    outcome = tmp_path / "outcome.json"
-    words = [sys.executable, "-m", "tests.deploy.deployment", source, str(outcome)]
+pytestmark = [pytest.mark.ray, pytest.mark.model]
+
+
+def deploy(source: str, secret: str, folder: Path) -> dict[str, Any]:
+    """What came of it, in a process of its own."""
+    outcome = folder / "outcome.json"
+    words = [sys.executable, "-m", "tests.deploy.deployment", source, secret, str(outcome)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(outcome.read_text())
-    assert told["status"]["status"] == "RUNNING", told
+    found: dict[str, Any] = json.loads(outcome.read_text())
+    return found
+
+
+def check_transcript(source: str, outcome: dict[str, Any]) -> None:
+    """All replicas run, and one of each has done its part."""
+    assert outcome["status"]["status"] == "RUNNING", outcome
     (application,) = serve_config(rayservice(source))["applications"]
     for deployment in application["deployments"]:
         fewest = deployment["autoscaling_config"]["min_replicas"]
-        assert told["status"]["replicas"][deployment["name"]] >= fewest
-    asks_for_keys = application["args"].get("require_keys") != "off"
-    assert told["stranger"] == (401 if asks_for_keys else 200)
-    assert told["code"] == 200
+        assert outcome["status"]["replicas"][deployment["name"]] >= fewest
+    assert outcome["code"] == 200
     spoken = json.loads((ROOT / "whisper_service/assets/sample.json").read_text())
-    assert told["answer"]["text"].split()[:3] == spoken["text"].split()[:3]
+    assert outcome["answer"]["text"].split()[:3] == spoken["text"].split()[:3]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_with_a_secret_it_asks_for_keys_and_transcribes(source: str, tmp_path: Path) -> None:
+    outcome = deploy(source, "with a Secret", tmp_path)
+    check_transcript(source, outcome)
+    assert (outcome["stranger"], outcome["access"], outcome["warnings"]) == (401, "keys", [])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_without_a_secret_it_transcribes_for_everybody_or_says_why_not(
+    source: str, tmp_path: Path
+) -> None:
+    outcome = deploy(source, "without", tmp_path)
+    if source in FACE_A_NETWORK:
+        assert outcome["status"]["status"] == "DEPLOY_FAILED"
+        assert "WHISPER_API_KEYS" in outcome["status"]["message"]
+    else:
+        check_transcript(source, outcome)
+        assert (outcome["stranger"], outcome["access"]) == (200, "open")
+        assert outcome["warnings"] == ["open_access"]

@@ -15,14 +15,18 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import ServeDeploySchema
 
 from tests.deploy.manifests import (
+    FACE_A_NETWORK,
     OVERLAYS,
     ROOT,
     Manifest,
+    environment,
     load,
     pod_specs,
     rayservice,
     serve_config,
 )
+from whisper_service.keys.configured import check_access
+from whisper_service.keys.file import KeysError
 from whisper_service.serving import proxy
 from whisper_service.settings import Settings
 
@@ -30,8 +34,13 @@ CRD = ROOT.parent / "shared" / "crd" / "ray.io_rayservices.yaml"
 
 
 @pytest.fixture(params=["file", *OVERLAYS])
-def service(request: pytest.FixtureRequest) -> Manifest:
-    return rayservice(request.param)
+def source(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def service(source: str) -> Manifest:
+    return rayservice(source)
 
 
 @pytest.fixture
@@ -114,6 +123,30 @@ def test_deployments_and_settings_say_the_same(serve: Manifest, settings: Settin
     assert asr["ray_actor_options"]["num_cpus"] == settings.asr_num_cpus
     assert asr["autoscaling_config"]["max_replicas"] == settings.asr_max_replicas
     assert asr["max_ongoing_requests"] == settings.asr_max_requests
+
+
+def test_the_service_knows_what_address_serve_binds(serve: Manifest, settings: Settings) -> None:
+    """By it the service knows whether others can connect."""
+    assert settings.host == serve["http_options"]["host"]
+
+
+@pytest.mark.parametrize("secret", [{}, {"api-keys": "0123456789abcdef"}], ids=["none", "keys"])
+def test_keys_are_asked_for_where_the_secret_holds_some_or_a_network_is_faced(
+    source: str,
+    service: Manifest,
+    serve: Manifest,
+    secret: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in environment(service, secret).items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(**serve["applications"][0]["args"])
+    if source in FACE_A_NETWORK and not secret:
+        with pytest.raises(KeysError):
+            check_access(settings)
+    else:
+        check_access(settings)
+        assert settings.access == ("keys" if secret else "open")
 
 
 @pytest.mark.parametrize("name", ["WhisperService", "WhisperASR"])

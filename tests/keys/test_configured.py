@@ -1,10 +1,15 @@
-"""When keys are required, and what is said where there are none."""
+"""Whether keys are required, and what the operator reads where there are none."""
 
 from pathlib import Path
 
 import pytest
 
-from whisper_service.keys.configured import access_line, check_access, configured_keys
+from whisper_service.keys.configured import (
+    access_line,
+    check_access,
+    configured_keys,
+    open_access_warning,
+)
 from whisper_service.keys.file import KeysError, write_keys
 from whisper_service.keys.key import ApiKey, find_key, hash_key
 from whisper_service.settings import Settings
@@ -13,33 +18,57 @@ PLAIN = "0123456789abcdef"
 
 
 @pytest.mark.parametrize(
-    ("fields", "needs"),
+    ("fields", "access"),
     [
-        ({}, False),
-        ({"host": "127.0.0.2"}, False),
-        ({"host": "localhost"}, False),
-        ({"host": "0.0.0.0"}, True),
-        ({"host": "example.org"}, True),
-        ({"host": "0.0.0.0", "require_keys": "off"}, False),
-        ({"api_keys": PLAIN}, True),
-        ({"require_keys": "on"}, True),
-        ({"require_keys": True}, True),  # what YAML makes of a bare `on`
-        ({"require_keys": False, "host": "0.0.0.0"}, False),
+        ({}, "local"),
+        ({"host": "127.0.0.2"}, "local"),
+        ({"host": "localhost"}, "local"),
+        ({"require_keys": "off"}, "local"),
+        ({"host": "0.0.0.0"}, "open"),
+        ({"host": "example.org"}, "open"),
+        ({"host": "0.0.0.0", "require_keys": "off"}, "open"),
+        ({"require_keys": False, "host": "0.0.0.0"}, "open"),
+        ({"api_keys": PLAIN}, "keys"),
+        ({"host": "0.0.0.0", "api_keys_file": "keys.json"}, "keys"),
+        ({"require_keys": "on"}, "keys"),
+        ({"require_keys": True}, "keys"),  # what YAML makes of a bare `on`
     ],
 )
-def test_who_is_reachable_needs_keys(fields: dict[str, object], needs: bool) -> None:
-    assert Settings(**fields).needs_keys is needs
+def test_configured_keys_are_required_and_an_address_alone_requires_none(
+    fields: dict[str, object], access: str
+) -> None:
+    assert Settings(**fields).access == access
 
 
-def test_without_keys_the_three_ways_out_are_told() -> None:
-    with pytest.raises(KeysError) as caught:
-        check_access(Settings(host="0.0.0.0"))
-    for word in ("WHISPER_API_KEYS_FILE", "WHISPER_HOST=127.0.0.1", "WHISPER_REQUIRE_KEYS=off"):
+def test_required_keys_that_are_not_configured_are_refused_with_the_ways_out() -> None:
+    with pytest.raises(KeysError, match="WHISPER_REQUIRE_KEYS=on") as caught:
+        check_access(Settings(require_keys="on"))
+    for word in ("WHISPER_API_KEYS_FILE", "WHISPER_API_KEYS", "auto", "WHISPER_REQUIRE_KEYS=off"):
         assert word in str(caught.value)
 
 
-def test_off_is_told_too() -> None:
-    assert "No API key" in access_line(Settings(host="0.0.0.0", require_keys="off"))
+@pytest.mark.parametrize(
+    ("fields", "is_warned_of"),
+    [
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "0.0.0.0", "require_keys": "off"}, False),
+        ({"host": "0.0.0.0", "api_keys": PLAIN}, False),
+        ({}, False),
+    ],
+)
+def test_an_open_service_is_warned_of_unless_it_is_open_on_purpose(
+    fields: dict[str, object], *, is_warned_of: bool
+) -> None:
+    settings = Settings(**fields)
+    check_access(settings)
+    assert bool(open_access_warning(settings)) is is_warned_of
+    assert ("WARNING" in access_line(settings)) is is_warned_of
+
+
+def test_the_line_for_the_terminal_describes_the_access() -> None:
+    assert "WHISPER_API_KEYS" in access_line(Settings(host="0.0.0.0"))
+    assert "=off" in access_line(Settings(host="0.0.0.0", require_keys="off"))
+    assert "only this machine" in access_line(Settings())
     assert "are required" in access_line(Settings(api_keys=PLAIN))
 
 

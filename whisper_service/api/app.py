@@ -3,6 +3,7 @@
 Needs no Ray: tests give it a scripted decoder, serving/ a handle to WhisperASR.
 """
 
+import logging
 import secrets
 from collections.abc import Callable
 
@@ -42,8 +43,10 @@ from whisper_service.api.tokens import Tokens, tokens_router
 from whisper_service.api.tracing import TraceRequests
 from whisper_service.api.transcription import Transcriber
 from whisper_service.api.upload_queue import UploadQueue
-from whisper_service.keys.configured import check_access
+from whisper_service.keys.configured import check_access, open_access_warning
 from whisper_service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def create_app(
@@ -132,6 +135,8 @@ def _middleware(settings: Settings, tokens: Tokens, queue: UploadQueue) -> list[
 def _key_checks(settings: Settings, tokens: Tokens) -> list[Middleware]:
     """Nothing where keys are not asked for: a key that is sent all the same is not looked at."""
     check_access(settings)
+    if warning := open_access_warning(settings):
+        logger.warning(warning)
     if not settings.needs_keys:
         return []
     return [

@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
 
 import numpy as np
 from fastapi import APIRouter
@@ -25,7 +26,8 @@ from whisper_service.api.metrics import (
 )
 from whisper_service.api.schemas import Output
 from whisper_service.errors import ServiceError
-from whisper_service.settings import Settings
+from whisper_service.keys.configured import OPEN_ACCESS, open_access_warning
+from whisper_service.settings import Access, Settings
 
 RECENT = 60.0
 """Seconds that count as now."""
@@ -59,6 +61,19 @@ class DecoderStatsBody(Output):
     )
 
 
+class WarningBody(Output):
+    """Something that whoever runs the service should know of, and may want to change."""
+
+    code: Literal["open_access"] = Field(
+        description="What programs branch on. `open_access`: no API keys are configured, and others"
+        " than the service's own machine can connect.",
+        examples=["open_access"],
+    )
+    message: str = Field(
+        description="For people: what it means, and what to set.", examples=[OPEN_ACCESS]
+    )
+
+
 class StatsBody(Output):
     """How one replica, and one model server behind it, are doing now."""
 
@@ -66,6 +81,12 @@ class StatsBody(Output):
         description="What runs.", examples=[{"whisper-streaming": "0.1.0", "ray": "2.60.0"}]
     )
     uptime: float = Field(description="Seconds this replica has been up.", examples=[3600.0])
+    access: Access = Field(
+        description="Who can use the service. `keys`: those with an API key. `local`: only the"
+        " service's own machine. `open`: everybody who can connect.",
+        examples=["keys"],
+    )
+    warnings: list[WarningBody] = Field(description="What whoever runs the service should know of.")
     streams: dict[str, int] = Field(
         description="Streams open here, by model.", examples=[{"base": 7}]
     )
@@ -153,6 +174,8 @@ def stats_router(settings: Settings, decoder: Decoder, board: StatsBoard) -> API
         return StatsBody(
             versions=_versions(),
             uptime=round(board.uptime, 1),
+            access=settings.access,
+            warnings=_warnings(settings),
             streams=board.streams,
             max_streams=settings.max_streams,
             uploads=int(board.latest(UPLOADS)),
@@ -164,6 +187,11 @@ def stats_router(settings: Settings, decoder: Decoder, board: StatsBoard) -> API
         )
 
     return router
+
+
+def _warnings(settings: Settings) -> list[WarningBody]:
+    message = open_access_warning(settings)
+    return [WarningBody(code="open_access", message=message)] if message else []
 
 
 async def _ask(decoder: Decoder) -> DecoderStatsBody | None:

@@ -9,11 +9,16 @@ MIN_PLAIN = 16
 _EPHEMERAL = "ek_"
 
 WAYS_OUT = (
-    "The service would answer anybody who reaches {host}. Choose one:"
+    "API keys are required (WHISPER_REQUIRE_KEYS=on), and there are none. Choose one:"
     " make a key with `python -m whisper_service.keys new NAME --file keys.json` and set"
     " WHISPER_API_KEYS_FILE=keys.json (or give keys in WHISPER_API_KEYS);"
-    " or let only this machine connect, with WHISPER_HOST=127.0.0.1;"
+    " or let only this machine connect, with WHISPER_HOST=127.0.0.1 and WHISPER_REQUIRE_KEYS=auto;"
     " or let everybody in on purpose, with WHISPER_REQUIRE_KEYS=off."
+)
+OPEN_ACCESS = (
+    "Anybody who can reach this service can use it: no API keys are configured."
+    " Set WHISPER_API_KEYS or WHISPER_API_KEYS_FILE to ask for keys,"
+    " or WHISPER_REQUIRE_KEYS=off if it is open on purpose."
 )
 
 
@@ -32,15 +37,23 @@ def configured_keys(settings: Settings) -> tuple[ApiKey, ...]:
 def check_access(settings: Settings) -> None:
     """Raise `KeysError` with the ways out where keys are required and none are configured."""
     if settings.needs_keys and not settings.has_keys:
-        where = settings.host if settings.require_keys == "auto" else "it"
-        raise KeysError(f"API keys are required, and there are none. {WAYS_OUT.format(host=where)}")
+        raise KeysError(WAYS_OUT)
+
+
+def open_access_warning(settings: Settings) -> str | None:
+    """The warning of a service that everybody can use; None where that is not so, or is meant."""
+    if settings.access == "open" and settings.require_keys == "auto":
+        return OPEN_ACCESS
+    return None
 
 
 def access_line(settings: Settings) -> str:
-    """Say who may call, in one line for the terminal or the log."""
-    if settings.needs_keys:
+    """Who can use the service, in one line for the terminal."""
+    if warning := open_access_warning(settings):
+        return f"WARNING: {warning}"
+    if settings.access == "keys":
         return "API keys are required."
-    if settings.require_keys == "off":
+    if settings.access == "open":
         return "No API key is asked for (WHISPER_REQUIRE_KEYS=off): who can connect can use it."
     return f"No API key is asked for: only this machine reaches {settings.host}."
 
