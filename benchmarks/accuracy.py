@@ -36,9 +36,12 @@ from benchmarks import grow, machine
 from benchmarks.accuracy_report import (
     FileRow,
     StreamRow,
-    file_table,
+    line,
+    longest_insertions,
     pairs,
+    speed_table,
     stream_table,
+    word_table,
     worst,
     write_answers,
     write_json,
@@ -90,13 +93,22 @@ def main() -> int:
     except (CorpusError, Unfit) as error:
         report(f"error: {error}")
         return 2
-    if found.files:
-        print(file_table(found.files))
-    if found.streams:
-        print(f"\n{stream_table(found.streams)}")
+    _print(options, found)
     if options.answers:
         write_answers(found.answers, options.answers)
     return 0
+
+
+def _print(options: argparse.Namespace, found: Found) -> None:
+    for model in options.model:
+        if rows := [row for row in found.files if row.model == model]:
+            print(
+                f"\nWord error rate (substitutions / deletions / insertions):\n{word_table(rows)}"
+            )
+            print(f"\nTimes real time (ours over it):\n{speed_table(rows)}")
+            print(f"\nLongest insertions:\n{longest_insertions(rows)}")
+    if found.streams:
+        print(f"\n{stream_table(found.streams)}")
 
 
 def _measure_model(
@@ -157,7 +169,7 @@ def _measure_files(
             )
             found.files.append(row)
             found.answers += _answers(row.name, model, part, texts)
-            report(file_table([row]).splitlines()[-1])
+            report(line(row))
             if options.worst:
                 report(worst(part, texts, options.worst))
         _save(options, found)

@@ -1,7 +1,7 @@
 """The rows of the accuracy benchmark, as numbers, tables and lists of the worst files."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from benchmarks.scoring import Pair, Score, score
 from benchmarks.stream_scoring import Timeliness, quantile
 
 OURS = "ours"
+Show = Callable[["FileRow"], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +60,37 @@ def pairs(recordings: Sequence[Recording], texts: Sequence[str]) -> list[Pair]:
     return [Pair(recording.text, text, recording.language) for recording, text in both]
 
 
-def file_table(rows: Sequence[FileRow]) -> str:
-    """Markdown."""
-    lines = [
-        "| model | set | system | WER | S / D / I | of words | x real time | ours / it |"
-        " longest insertion | failed |",
-        "|---|---|---|---:|---:|---:|---:|---:|---|---:|",
-    ]
-    lines += [
-        f"| {row.model} | {row.set} | {row.name} | {row.score.wer:.2f} %"
-        f" | {_errors(row.score)} | {row.score.n_words} | {row.real_time_factor:.1f}"
-        f" | {_ratio(row, rows)} | {_shortened(row.score.longest_insertion)} | {row.n_failed} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+def line(row: FileRow) -> str:
+    """One row as soon as it is there."""
+    failed = f", {row.n_failed} of {row.n_files} failed" if row.n_failed else ""
+    return (
+        f"{row.model}, {row.set}: {row.name}: WER {_rate(row.score)} of {row.score.n_words}"
+        f" words, {row.real_time_factor:.1f} x real time{failed}"
+    )
+
+
+def word_table(rows: Sequence[FileRow]) -> str:
+    """Markdown: WER (substitutions / deletions / insertions), a line a set."""
+    return _by_set_and_system(rows, "words", _n_words, lambda row: _rate(row.score))
+
+
+def speed_table(rows: Sequence[FileRow]) -> str:
+    """Markdown: times real time, a line a set; in brackets how often our first row has a peer's."""
+
+    def speed(row: FileRow) -> str:
+        found = f"{row.real_time_factor:.1f}"
+        if row.system == OURS:
+            return found
+        ours = next((r for r in rows if (r.set, r.system) == (row.set, OURS)), None)
+        return f"{found} ({ours.real_time_factor / row.real_time_factor:.1f})" if ours else found
+
+    return _by_set_and_system(rows, "minutes", lambda row: f"{row.audio_seconds / 60:.1f}", speed)
+
+
+def longest_insertions(rows: Sequence[FileRow]) -> str:
+    """The longest run of words that nobody spoke, where there is one of three words or more."""
+    long = (row for row in rows if len(row.score.longest_insertion.split()) > 2)
+    return "\n".join(f"- {row.set}, {row.name}: {row.score.longest_insertion}" for row in long)
 
 
 def stream_table(rows: Sequence[StreamRow]) -> str:
@@ -162,13 +180,26 @@ def _errors(found: Score) -> str:
     return f"{found.substitutions} / {found.deletions} / {found.insertions}"
 
 
-def _ratio(row: FileRow, rows: Sequence[FileRow]) -> str:
-    """How many times as fast as `row` ours is, in the turns that both took."""
-    if row.system == OURS:
-        return ""
-    same = (row.model, row.set, OURS)
-    ours = next((r for r in rows if (r.model, r.set, r.system) == same), None)
-    return f"{ours.real_time_factor / row.real_time_factor:.1f}" if ours else ""
+def _rate(found: Score) -> str:
+    return f"{found.wer:.2f} % ({_errors(found)})"
+
+
+def _n_words(row: FileRow) -> str:
+    return f"{row.score.n_words:,}"
+
+
+def _by_set_and_system(rows: Sequence[FileRow], size: str, size_of: Show, show: Show) -> str:
+    """Of one model: a line a set, a column a system."""
+    sets, names = dict.fromkeys(r.set for r in rows), dict.fromkeys(r.name for r in rows)
+    lines = [
+        f"| {rows[0].model} | {size} | {' | '.join(names)} |",
+        "|---|" + (len(names) + 1) * "---:|",
+    ]
+    for each in sets:
+        found = {row.name: row for row in rows if row.set == each}
+        cells = [show(found[name]) if name in found else "" for name in names]
+        lines.append(f"| {each} | {size_of(next(iter(found.values())))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _delays(values: Sequence[float]) -> str:
@@ -180,7 +211,3 @@ def _delays(values: Sequence[float]) -> str:
 def _rounded(values: Sequence[float], share: float) -> float | None:
     found = quantile(values, share)
     return None if found is None else round(found, 3)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 50 else f"{text[:47]}..."

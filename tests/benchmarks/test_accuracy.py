@@ -11,9 +11,11 @@ from benchmarks import accuracy
 from benchmarks.accuracy_report import (
     FileRow,
     StreamRow,
-    file_table,
+    longest_insertions,
     pairs,
+    speed_table,
     stream_table,
+    word_table,
     worst,
     write_json,
 )
@@ -151,15 +153,16 @@ def test_a_quantile_is_one_of_the_values() -> None:
     assert quantile([], 0.5) is None
 
 
-def file_row(system: str, seconds: float) -> FileRow:
-    found = score([Pair("a cat", "a cat sat", "en")])
+def file_row(system: str, seconds: float, text: str = "a cat sat") -> FileRow:
+    found = score([Pair("a cat", text, "en")])
     return FileRow("base", "clean", system, "int8", 2, 0, 60.0, seconds, found)
 
 
 def test_the_report_compares_speed_with_ours(tmp_path: Path) -> None:
     rows = [file_row("ours", 2.0), file_row("faster-whisper", 5.0)]
-    line = file_table(rows).splitlines()[-1]
-    assert "faster-whisper, int8 | 50.00 % | 0 / 0 / 1 | 2 | 12.0 | 2.5 | sat | 0 |" in line
+    assert "| base | words | ours, int8 | faster-whisper, int8 |" in word_table(rows)
+    assert "| clean | 2 | 50.00 % (0 / 0 / 1) | 50.00 % (0 / 0 / 1) |" in word_table(rows)
+    assert "| clean | 1.0 | 30.0 | 12.0 (2.5) |" in speed_table(rows)
     found = timeliness(Run([(3.5, {"type": "final", "end": 3.0, "text": "a"})]), "en")
     live = score([Pair("a b c d", "a b c", "en")])
     file = score([Pair("a b c d", "a b c d", "en")])
@@ -169,6 +172,11 @@ def test_the_report_compares_speed_with_ours(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "a.json").read_text())
     assert document["files"][1]["real_time_factor"] == 12.0
     assert document["streams"][0]["final_p95"] == 0.5
+
+
+def test_runs_of_words_nobody_spoke_are_named() -> None:
+    rows = [file_row("ours", 2.0), file_row("faster-whisper", 5.0, "a cat thank you so much")]
+    assert longest_insertions(rows) == "- clean, faster-whisper, int8: thank you so much"
 
 
 def test_the_worst_files_come_first() -> None:
