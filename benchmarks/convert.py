@@ -15,7 +15,15 @@ from ctranslate2.specs import common_spec, whisper_spec
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from torch import nn
 from whisper.model import MultiHeadAttention, Whisper
-from whisper.tokenizer import get_tokenizer
+from whisper.tokenizer import Tokenizer, get_tokenizer
+
+
+def converted(checkpoint: Path, folder: Path) -> Path:
+    """`folder`, with `checkpoint` converted into it unless it is there and no older."""
+    done = folder / "preprocessor_config.json"  # the last that is written
+    if not done.is_file() or done.stat().st_mtime < checkpoint.stat().st_mtime:
+        convert(checkpoint, folder)
+    return folder
 
 
 def convert(checkpoint: Path, folder: Path) -> None:
@@ -24,10 +32,11 @@ def convert(checkpoint: Path, folder: Path) -> None:
     tokens = _tokens(model)
     spec = _spec(model)
     spec.register_vocabulary(tokens)
+    tokenizer = _vocabulary(model)
     spec.config.suppress_ids = []
-    spec.config.suppress_ids_begin = []
+    # what openai-whisper's suppress_blank forbids; CTranslate2 takes it from here
+    spec.config.suppress_ids_begin = [*tokenizer.encode(" "), tokenizer.eot]
     spec.config.alignment_heads = model.alignment_heads.indices().T.tolist()
-    tokenizer = get_tokenizer(True, num_languages=model.num_languages)
     spec.config.lang_ids = list(tokenizer.all_language_tokens)
     spec.validate()
     spec.optimize(quantization=None)
@@ -98,9 +107,13 @@ def _numpy(x: Any) -> np.ndarray[Any, Any]:
     return x.detach().float().contiguous().numpy()
 
 
+def _vocabulary(model: Whisper) -> Tokenizer:
+    return get_tokenizer(model.is_multilingual, num_languages=model.num_languages)
+
+
 def _tokens(model: Whisper) -> list[str]:
     """The vocabulary in CTranslate2's spelling: bytes as GPT-2 writes them, then the specials."""
-    encoding = get_tokenizer(True, num_languages=model.num_languages).encoding
+    encoding = _vocabulary(model).encoding
     letters = _letters()
     ranks: Mapping[bytes, int] = encoding._mergeable_ranks
     plain = ["".join(letters[byte] for byte in token) for token in _by_number(ranks)]
@@ -109,7 +122,7 @@ def _tokens(model: Whisper) -> list[str]:
 
 
 def _tokenizer(model: Whisper, tokens: list[str]) -> tokenizers.Tokenizer:
-    encoding = get_tokenizer(True, num_languages=model.num_languages).encoding
+    encoding = _vocabulary(model).encoding
     ranks: dict[bytes, int] = encoding._mergeable_ranks
     letters = _letters()
 

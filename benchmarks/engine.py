@@ -86,7 +86,9 @@ def _contenders(options: argparse.Namespace, checkpoint: Path) -> list[Contender
     if "openai-whisper" in options.against:
         found.append(_theirs_openai(checkpoint))
     if "faster-whisper" in options.against:
-        folder = _converted(checkpoint)
+        from benchmarks.convert import converted  # needs CTranslate2
+
+        folder = converted(checkpoint, checkpoint.with_suffix(".ct2"))
         kinds = [("int8", 1), ("float32", 1), ("int8", 8), ("int8", 16), ("float32", 8)]
         found += [_theirs_faster(folder, kind, n, options.threads) for kind, n in kinds]
     return found
@@ -125,13 +127,15 @@ def _run(
         for contender in contenders:
             name = contender.engine.partition(",")[0]
             if name not in workers:
-                worker = Worker(windows, lengths, options.threads, options.clock)
+                worker = Worker(options.threads, options.clock)
                 workers[name] = stack.enter_context(worker)
             engines.append((workers[name], workers[name].make(contender.make)))
         for number in range(options.rounds + 1):
             for contender, (worker, engine) in zip(contenders, engines, strict=True):
                 time.sleep(PAUSE)
-                seconds, counts = worker.decode(engine, 2 if number == 0 else len(windows))
+                n = 2 if number == 0 else len(windows)
+                seconds, counts = worker.call(engine, windows[:n], lengths[:n])
+                seconds /= n
                 if number:
                     contender.seconds.append(seconds)
                     contender.n_tokens = sum(counts)
@@ -254,16 +258,6 @@ def _recordings() -> list[Audio]:
         loud = np.flatnonzero(np.abs(audio) > 0.02)
         found.append(audio[loud[0] : loud[-1] + 1])
     return found
-
-
-def _converted(checkpoint: Path) -> Path:
-    from benchmarks.convert import convert
-
-    folder = checkpoint.with_suffix(".ct2")
-    done = folder / "tokenizer.json"
-    if not done.is_file() or done.stat().st_mtime < checkpoint.stat().st_mtime:
-        convert(checkpoint, folder)
-    return folder
 
 
 def _options() -> argparse.Namespace:

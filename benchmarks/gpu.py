@@ -74,9 +74,10 @@ def _contenders(
         return peers.ours(path, dtype, batch, device="cuda")
 
     def theirs() -> peers.Decode:
-        return peers.faster_whisper(
-            engine._converted(path), "float16", os.cpu_count() or 1, batch, device="cuda"
-        )
+        from benchmarks.convert import converted  # needs CTranslate2
+
+        copy = converted(path, path.with_suffix(".ct2"))
+        return peers.faster_whisper(copy, "float16", os.cpu_count() or 1, batch, device="cuda")
 
     return [("ours", ours), ("faster-whisper", theirs)]
 

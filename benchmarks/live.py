@@ -10,7 +10,6 @@ from when a word was spoken to when its text arrived, the client's 0.2 s frames 
 import argparse
 import asyncio
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import torch
 
+from benchmarks import machine
 from benchmarks.grow import SIZES, grown_checkpoint, model_folder
 from benchmarks.live_client import run_streams
 from benchmarks.live_report import Row, plot, summarise, table, write_json
@@ -28,8 +27,6 @@ from benchmarks.speech_track import Track, as_wav, make_track
 
 CONFIG = {"language": "en", "partial_interval": 0.5, "endpoint_silence": 0.5}
 """What the goals in docs/benchmarks.md are stated for."""
-_ARITHMETIC = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
-"""What a processor may have or not that decides which dtype is quick on it."""
 
 
 def main() -> None:
@@ -38,7 +35,12 @@ def main() -> None:
     track = make_track(options.seconds)
     with _service(options) as url:
         rows = asyncio.run(_measure(url, track, options.streams, options.model))
-    facts = {**_machine(), "model": options.model, "seconds": track.seconds, "config": CONFIG}
+    facts = {
+        **machine.describe(),
+        "model": options.model,
+        "seconds": track.seconds,
+        "config": CONFIG,
+    }
     write_json(rows, facts, options.out / "live.json")
     plot(rows, f"{options.model}, {facts['machine']}", options.out / "live.png")
     print(table(rows))
@@ -85,18 +87,6 @@ def _service(options: argparse.Namespace) -> Iterator[str]:
     }
     with local_service(settings, options.out / "service.log") as service:
         yield service.http
-
-
-def _machine() -> dict[str, Any]:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    can = torch.cpu.get_capabilities()
-    return {
-        "machine": f"{os.cpu_count()} cores, {gpu}",
-        "processor": can.get("cpu_name", platform.processor()),
-        "arithmetic": [name for name in _ARITHMETIC if can.get(name)],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def _options() -> argparse.Namespace:

@@ -39,18 +39,27 @@ async def run_streams(url: str, track: Track, n_streams: int, config: dict[str, 
     """Stream the track `n_streams` times side by side, each beginning elsewhere in time."""
     began = asyncio.get_running_loop().time() + 1.0
     starts = [began + number * _STAGGER for number in range(n_streams)]
-    return await asyncio.gather(*(_stream(url, track, config, start) for start in starts))
+    return await asyncio.gather(*(stream(url, track.pcm, config, start) for start in starts))
 
 
-async def _stream(url: str, track: Track, config: dict[str, Any], start: float) -> Run:
+async def stream(
+    url: str,
+    pcm: bytes,
+    config: dict[str, Any],
+    start: float,
+    *,
+    frame_seconds: float = FRAME_SECONDS,
+) -> Run:
+    """Stream 16 kHz mono s16le in real time; its first sample is spoken at `start`, by the event
+    loop's clock."""
     run, clock = Run(), asyncio.get_running_loop().time
     try:
         async with (
-            asyncio.timeout_at(start + track.seconds + PATIENCE),
+            asyncio.timeout_at(start + len(pcm) / BYTES_PER_SECOND + PATIENCE),
             connect(f"{url}/stream", compression=None, open_timeout=30) as socket,
         ):
             await socket.send(json.dumps(config))
-            sending = asyncio.create_task(_send(socket, track.pcm, start))
+            sending = asyncio.create_task(_send(socket, pcm, start, frame_seconds))
             async for data in socket:
                 run.messages.append((clock() - start, json.loads(data)))
             await sending
@@ -61,8 +70,8 @@ async def _stream(url: str, track: Track, config: dict[str, Any], start: float) 
     return run
 
 
-async def _send(socket: ClientConnection, pcm: bytes, start: float) -> None:
-    clock, step = asyncio.get_running_loop().time, int(FRAME_SECONDS * BYTES_PER_SECOND)
+async def _send(socket: ClientConnection, pcm: bytes, start: float, frame_seconds: float) -> None:
+    clock, step = asyncio.get_running_loop().time, int(frame_seconds * BYTES_PER_SECOND)
     for sent in range(0, len(pcm), step):
         frame = pcm[sent : sent + step]
         # a frame exists when its last sample was spoken

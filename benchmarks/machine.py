@@ -1,13 +1,19 @@
 """What this machine can do, measured, and the least time a window can take on it."""
 
+import os
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from whisper.model import ModelDimensions
 
 from whisper_service.engine.precision import has_fast_bfloat16
+
+_ARITHMETIC = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
+"""What a processor may have or not that decides which dtype is quick on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,19 @@ class Machine:
     """Bytes read per second."""
     flops: dict[str, float]
     """Floating point operations per second of a big product, by dtype."""
+
+
+def describe() -> dict[str, Any]:
+    """What a figure of speed is worth nothing without."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    can = torch.cpu.get_capabilities()
+    return {
+        "machine": f"{os.cpu_count()} cores, {gpu}",
+        "processor": can.get("cpu_name", platform.processor()),
+        "arithmetic": [name for name in _ARITHMETIC if can.get(name)],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
 
 
 def measure() -> Machine:

@@ -1,7 +1,9 @@
-"""The engines that are compared, each behind `decode(windows, lengths) -> tokens per window`.
+"""The engines that are compared.
 
-The same work for all: English, no timestamps, greedy, no fallback, no end of text before the given
-number of tokens, spectrograms included, audio in memory.
+For speed on equal work each is behind `decode(windows, lengths) -> tokens per window`: English, no
+timestamps, greedy, no fallback, no end of text before the given number of tokens, spectrograms
+included, audio in memory. For words each peer is behind `transcribe(file, language) -> text`, as
+its users call it.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,6 +28,7 @@ from whisper_service.types import (
 )
 
 Decode = Callable[[Sequence[Audio], Sequence[int]], list[int]]
+Transcribe = Callable[[Path, str | None], str]
 
 EOT = 50257
 _PROMPT = 4
@@ -142,6 +145,33 @@ def faster_whisper(
         return [len(segment.tokens) for segment in segments]
 
     return one_by_one if batch == 1 else batched
+
+
+def openai_whisper_files(checkpoint: Path) -> Transcribe:
+    """openai-whisper's `transcribe` with its defaults: greedy, with the fallback to temperatures,
+    conditioned on previous text."""
+    model = whisper.load_model(str(checkpoint), device="cpu")
+
+    def transcribe(path: Path, language: str | None) -> str:
+        return str(model.transcribe(str(path), language=language, fp16=False)["text"])
+
+    return transcribe
+
+
+def faster_whisper_files(folder: Path, compute_type: str, n_threads: int) -> Transcribe:
+    """faster-whisper's `transcribe` with its defaults, but greedy, as the others are; its default
+    is five beams."""
+    from faster_whisper import WhisperModel
+
+    model = WhisperModel(
+        str(folder), device="cpu", compute_type=compute_type, cpu_threads=n_threads
+    )
+
+    def transcribe(path: Path, language: str | None) -> str:
+        segments, _ = model.transcribe(str(path), language=language, beam_size=1)
+        return " ".join(segment.text for segment in segments)
+
+    return transcribe
 
 
 def _cap(length: int) -> int:

@@ -6,28 +6,25 @@ beside it (0.44 and 0.95 s a window, measured before and after, idle between).
 
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from benchmarks.peers import Decode
-from whisper_service.types import Audio
-
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 """With one thread, CPU time compares engines on a machine that others keep busy."""
-Make = Callable[[], Decode]
+_END_LIMIT = 5.0
+"""Seconds."""
+Make = Callable[[], Callable[..., Any]]
 
 
 class Worker:
-    """Makes engines and has them decode, one call at a time."""
+    """Makes engines and has them work, one call at a time."""
 
-    def __init__(
-        self, windows: Sequence[Audio], lengths: Sequence[int], n_threads: int, clock: str
-    ) -> None:
+    def __init__(self, n_threads: int, clock: str = "wall") -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        arguments = (theirs, windows, lengths, n_threads, clock)
+        arguments = (theirs, n_threads, clock)
         self._process = context.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -39,10 +36,10 @@ class Worker:
         self._n_made += 1
         return self._n_made - 1
 
-    def decode(self, engine: int, n: int) -> tuple[float, list[int]]:
-        """Decode the first `n` windows. -> seconds, tokens of each window"""
-        seconds, counts = self._ask(("decode", engine, n))
-        return seconds, counts
+    def call(self, engine: int, *arguments: Any) -> tuple[float, Any]:
+        """Call what was made. -> seconds that it took there, its answer"""
+        seconds, answer = self._ask(("call", engine, arguments))
+        return seconds, answer
 
     def _ask(self, question: tuple[Any, ...]) -> Any:
         self._connection.send(question)
@@ -60,23 +57,18 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._connection.close()
+        self._connection.close()  # it ends by itself, unless it is in the middle of a call
+        self._process.join(timeout=_END_LIMIT)
         self._process.terminate()
         self._process.join()
 
 
-def _work(
-    connection: Connection,
-    windows: Sequence[Audio],
-    lengths: Sequence[int],
-    n_threads: int,
-    clock: str,
-) -> None:
+def _work(connection: Connection, n_threads: int, clock: str) -> None:
     import torch
 
     torch.set_num_threads(n_threads)
     now = CLOCKS[clock]
-    engines: list[Decode] = []
+    engines: list[Callable[..., Any]] = []
     while True:
         try:
             question = connection.recv()
@@ -87,9 +79,9 @@ def _work(
                 engines.append(question[1]())
                 connection.send(None)
             else:
-                _, engine, n = question
+                _, engine, arguments = question
                 began = now()
-                counts = engines[engine](windows[:n], lengths[:n])
-                connection.send(((now() - began) / n, counts))
+                answer = engines[engine](*arguments)
+                connection.send((now() - began, answer))
         except Exception as error:  # noqa: BLE001 - the one who asked raises it
             connection.send(error)
