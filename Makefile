@@ -52,7 +52,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not model and not ray and not browser and not gpu"
+	$(BIN)/python -m pytest -m "not model and not ray and not browser and not gpu and not real"
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .

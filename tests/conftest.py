@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import real
 from tests.end_to_end.service import running_service
 from whisper_service.models.folder import ASSETS_DIR
 
@@ -15,6 +16,26 @@ __all__ = ["running_service"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests last: playwright's event loop, once begun, lets no other begin."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs real weights where they cannot be had, or fail where they have to be."""
+    if item.get_closest_marker("real") is None or (why := real.why_missing()) is None:
+        return
+    if real.IS_REQUIRED:
+        pytest.fail(f"real weights are required: {why}", pytrace=False)
+    pytest.skip(why)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was not tested."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    n_skipped = sum("real" in report.keywords for report in skipped)
+    if n_skipped and (why := real.why_missing()):
+        terminalreporter.write_line(
+            f"NOT TESTED: OpenAI's weights on real speech ({n_skipped} tests): {why}", yellow=True
+        )
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import pytest
 import torch
 import whisper
 
-from tests.engine.test_same_as_whisper import AUDIO, CASES, ONCE, spoken
+from tests.engine.oracle import ONCE, spoken
+from tests.engine.test_same_as_whisper import AUDIO, CASES
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.graphs import Shape, bucket
 from whisper_service.engine.precision import EXACT

@@ -9,29 +9,27 @@ from pathlib import Path
 
 import pytest
 import torch
-import whisper
-from whisper.decoding import DecodingResult
 from whisper.model import ModelDimensions, Whisper
 
 from benchmarks.grow import SIZES, grow
-from tests.engine.test_same_as_whisper import (
-    AUDIO,
-    CASES,
+from tests.engine.oracle import (
+    SORTS_WITH_NUMPY,
     THRESHOLDS,
+    Expected,
     assert_same,
     assert_same_fallback,
+    assert_same_languages,
     assert_same_words,
     decode_in_disorder,
+    decoded,
     recorded,
 )
+from tests.engine.test_same_as_whisper import AUDIO, CASES
 from whisper_service.engine.engine import Engine
 from whisper_service.engine.precision import EXACT
 from whisper_service.engine.ticket import Ticket
 
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
-]
+pytestmark = [pytest.mark.model, SORTS_WITH_NUMPY]
 
 SOME = (
     *("greedy-en_eight", "greedy-de_drei_vier", "beam5-en_eight", "untimed", "prompt", "prefix"),
@@ -51,12 +49,12 @@ def tiny(demo_path: Path) -> Whisper:
 
 
 @pytest.fixture(scope="module")
-def expected(tiny: Whisper) -> dict[str, DecodingResult]:
-    return {name: CASES[name].expected(tiny) for name in NAMES}
+def expected(tiny: Whisper) -> Expected:
+    return decoded(tiny, {name: CASES[name] for name in NAMES})
 
 
 def test_a_mixed_batch_at_tinys_size(
-    tiny: Whisper, expected: dict[str, DecodingResult], monkeypatch: pytest.MonkeyPatch
+    tiny: Whisper, expected: Expected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine("tiny", tiny, EXACT)
     found = recorded(engine, monkeypatch)
@@ -67,7 +65,7 @@ def test_a_mixed_batch_at_tinys_size(
 
 
 def test_joining_and_leaving_at_tinys_size(
-    tiny: Whisper, expected: dict[str, DecodingResult], monkeypatch: pytest.MonkeyPatch
+    tiny: Whisper, expected: Expected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine("tiny", tiny, EXACT)
     found = recorded(engine, monkeypatch)
@@ -81,7 +79,7 @@ def test_joining_and_leaving_at_tinys_size(
 
 @pytest.mark.parametrize("thresholds", THRESHOLDS if IS_ALL else THRESHOLDS[:1])
 def test_the_fallback_at_tinys_size(tiny: Whisper, thresholds: dict[str, float | None]) -> None:
-    assert_same_fallback(Engine("tiny", tiny, EXACT), tiny, thresholds)
+    assert_same_fallback(Engine("tiny", tiny, EXACT), tiny, AUDIO["dense"], thresholds)
 
 
 def test_the_words_times_at_tinys_size(tiny: Whisper) -> None:
@@ -89,8 +87,4 @@ def test_the_words_times_at_tinys_size(tiny: Whisper) -> None:
 
 
 def test_the_languages_chances_at_tinys_size(tiny: Whisper) -> None:
-    audio = CASES["greedy-de_drei_vier"].job.audio
-    mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(audio))
-    _, theirs = whisper.detect_language(tiny, mel)
-    ours = Engine("tiny", tiny, EXACT).detect_language(audio).probabilities
-    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert_same_languages(Engine("tiny", tiny, EXACT), tiny, AUDIO["de_drei_vier"])
