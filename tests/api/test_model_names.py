@@ -94,6 +94,12 @@ def test_the_list_of_models_says_who_answers_and_why(make_client, stand_in):
     assert "Nobody has `base`." in body["notice"]
 
 
+def test_the_stats_warn_of_it(make_client, stand_in):
+    (warning,) = make_client().get("/stats").json()["warnings"]
+    assert warning["code"] == "demo_fallback"
+    assert "knows 76 words" in warning["message"]
+
+
 def test_the_docs_say_who_answers_on_top(make_client, stand_in):
     page = make_client().get("/docs").text
     assert "knows 76 words" in page.split('id="swagger-ui"')[0]

@@ -52,6 +52,17 @@ def test_other_services_warn_of_nothing(
         expect(page.locator("#notices .notice")).to_have_count(0)
 
 
+def test_a_service_without_a_real_model_says_why(
+    new_page: Callable[..., Page], service: str, script: Script
+) -> None:
+    script.warnings = [{"code": "demo_fallback", "message": "`demo` answers. It knows 76 words."}]
+    page = new_page()
+    page.goto(service)
+    notice = page.locator("#notices .notice")
+    expect(notice).to_contain_text("cannot understand ordinary speech")
+    expect(notice).to_contain_text("It knows 76 words.")
+
+
 def test_the_warning_goes_when_the_service_asks_for_a_key(
     new_page: Callable[..., Page], service: str, script: Script
 ) -> None:

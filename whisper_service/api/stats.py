@@ -14,6 +14,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from whisper_service import __version__
+from whisper_service.api.catalog import stand_in_notice
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.metrics import (
     ACTIVE_STREAMS,
@@ -64,9 +65,10 @@ class DecoderStatsBody(Output):
 class WarningBody(Output):
     """Something that whoever runs the service should know of, and may want to change."""
 
-    code: Literal["open_access"] = Field(
+    code: Literal["open_access", "demo_fallback"] = Field(
         description="What programs branch on. `open_access`: no API keys are configured, and others"
-        " than the service's own machine can connect.",
+        " than the service's own machine can connect. `demo_fallback`: the default model could be"
+        " had from no source, and one that cannot understand speech answers in its place.",
         examples=["open_access"],
     )
     message: str = Field(
@@ -175,7 +177,7 @@ def stats_router(settings: Settings, decoder: Decoder, board: StatsBoard) -> API
             versions=_versions(),
             uptime=round(board.uptime, 1),
             access=settings.access,
-            warnings=_warnings(settings),
+            warnings=[*_access_warnings(settings), *await _model_warnings(decoder)],
             streams=board.streams,
             max_streams=settings.max_streams,
             uploads=int(board.latest(UPLOADS)),
@@ -189,9 +191,17 @@ def stats_router(settings: Settings, decoder: Decoder, board: StatsBoard) -> API
     return router
 
 
-def _warnings(settings: Settings) -> list[WarningBody]:
+def _access_warnings(settings: Settings) -> list[WarningBody]:
     message = open_access_warning(settings)
     return [WarningBody(code="open_access", message=message)] if message else []
+
+
+async def _model_warnings(decoder: Decoder) -> list[WarningBody]:
+    try:
+        message = stand_in_notice(await decoder.models())
+    except ServiceError:  # as below
+        return []
+    return [WarningBody(code="demo_fallback", message=message)] if message else []
 
 
 async def _ask(decoder: Decoder) -> DecoderStatsBody | None:
