@@ -184,6 +184,7 @@ def _deploy(settings: Settings, port: int) -> str | None:
     machinery = logs.machinery_config(settings)
     logging.getLogger("ray.serve").setLevel(machinery.log_level)
     serve.start(http_options={"host": settings.host, "port": port}, logging_config=machinery)
+    _print_log_of("whisper_service.models")
     missing = deployments.fetch_models(settings, _say)
     config = logs.logging_config(settings)
     serve.run(deployments.build(settings, missing), name=_APPLICATION, logging_config=config)
@@ -193,6 +194,16 @@ def _deploy(settings: Settings, port: int) -> str | None:
     if line := deployments.stand_in_line(settings, missing):
         return f"Ready, without a real model. {line}"
     return None
+
+
+def _print_log_of(package: str) -> None:
+    """Show a person at the terminal what a replica would log: here, how a download goes."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger(package)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def _num_cpus(settings: Settings) -> int:

@@ -125,8 +125,8 @@ def stand_in_notice(statuses: Sequence[ModelStatus]) -> str | None:
     if stand_in is None:
         return None
     return (
-        f"The model `{stand_in.stands_in_for}` could not be had, and `{stand_in.name}` answers in"
-        f" its place. {DEMO_NOTE} {stand_in.reason}"
+        f"`{stand_in.name}` answers in place of `{stand_in.stands_in_for}`. {DEMO_NOTE}"
+        f" {stand_in.reason}"
     )
 
 

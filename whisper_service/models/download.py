@@ -11,8 +11,7 @@ from pathlib import Path
 import httpx
 
 from whisper_service.models.lock import only_one
-from whisper_service.models.progress import Progress
-from whisper_service.models.stall import StallGuard
+from whisper_service.models.progress import Progress, StallGuard
 from whisper_service.models.weights import FetchError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from whisper_service.models.stall import StallGuard
+from whisper_service.models.progress import StallGuard
 from whisper_service.models.weights import FetchError
 
 _LOOK_EVERY = 1.0

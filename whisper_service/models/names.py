@@ -11,8 +11,8 @@ from dataclasses import dataclass
 DEMO = "demo"
 """The bundled checkpoint."""
 DEMO_NOTE = (
-    "`demo` is a test fixture: it knows 76 words, of digits and commands, and cannot transcribe"
-    " ordinary speech."
+    "It is a test fixture: it knows 76 words, digits and commands, and cannot transcribe ordinary"
+    " speech."
 )
 DEFAULT_MODEL_NAMES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
 """What OpenAI's clients call its speech models: here the service's default model."""

@@ -1,4 +1,4 @@
-"""How far a download is: a bar where a person looks on, lines in the log elsewhere."""
+"""How far a download is, for whoever waits for it; and when it is given up."""
 
 import logging
 import sys
@@ -8,11 +8,15 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from whisper_service.models.weights import FetchError
+
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes there will be, where that is known."""
 
+MIN_RATE = 1000
+"""Bytes a second. Base would take two days at this speed; no network that works is so slow."""
 _LOG_EVERY = 10.0
 """Seconds between two lines of one download."""
 _MB = 1e6
@@ -55,5 +59,21 @@ class _Lines:
         speed = (done - self._began_with) / (now - self._began_at) / _MB
         of_total = f" of {total / _MB:.0f}" if total else ""
         logger.info(
-            "downloading model %s: %.0f%s MB, %.1f MB/s", self._name, done / _MB, of_total, speed
+            "Downloading model %s: %.0f%s MB, %.1f MB/s.", self._name, done / _MB, of_total, speed
         )
+
+
+class StallGuard:
+    """Raises `FetchError` when fewer than `MIN_RATE` bytes a second came within `timeout`."""
+
+    def __init__(self, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout, self._clock = timeout, clock
+        self._since, self._had = clock(), 0
+
+    def check(self, n_bytes: int) -> None:
+        """`n_bytes` is all that has come so far."""
+        now = self._clock()
+        if n_bytes - self._had >= MIN_RATE * self._timeout:
+            self._since, self._had = now, n_bytes
+        elif now - self._since > self._timeout:
+            raise FetchError(f"only {n_bytes - self._had} bytes came in {self._timeout:g} s")

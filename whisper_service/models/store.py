@@ -116,15 +116,15 @@ class ModelStore:
         for source in self._downloads:
             if not source.can_fetch(name):
                 continue
-            logger.info("getting model %s from %s", name, source.title)
+            logger.info("Getting model %s from %s.", name, source.title)
             try:
                 with shown_progress(name) as progress:
                     weights = source.fetch(name, progress)
             except FetchError as error:
-                logger.warning("no model %s from %s: %s", name, source.title, error)
+                logger.warning("No model %s from %s: %s.", name, source.title, error)
                 reasons.append(f"{source.title}: {error}")
             else:
-                logger.info("model %s came from %s", name, source.title)
+                logger.info("Model %s came from %s.", name, source.title)
                 return weights
         raise self._unavailable(
             name, f"it is not on disk and could not be downloaded ({'; '.join(reasons)})"

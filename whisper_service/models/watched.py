@@ -6,8 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from whisper_service.models.progress import Progress
-from whisper_service.models.stall import StallGuard
+from whisper_service.models.progress import Progress, StallGuard
 from whisper_service.models.weights import FetchError
 
 _LOOK_EVERY = 0.2
