@@ -24,7 +24,7 @@ from tests.deploy.manifests import ROLE, ROOT, Manifest, pod_specs, rayservice, 
 
 KEY = "a key that only this test has"
 START_TIMEOUT = 180.0
-SAMPLE = ROOT / "whisper_service/assets/sample.wav"
+DIGITS = ROOT / "tests/data/digits.wav"
 
 
 def adapted(config: Manifest, port: int) -> Manifest:
@@ -89,7 +89,7 @@ def _settled() -> dict[str, Any]:
 
 def _answers(url: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {KEY}"}
-    with httpx.Client(base_url=url, timeout=60) as client, SAMPLE.open("rb") as file:
+    with httpx.Client(base_url=url, timeout=60) as client, DIGITS.open("rb") as file:
         stranger = client.get("/models").status_code
         answer = client.post("/transcribe", headers=headers, files={"file": file})
         return {"stranger": stranger, "code": answer.status_code, "answer": answer.json()}

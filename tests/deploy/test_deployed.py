@@ -30,5 +30,5 @@ def test_it_deploys_lets_in_whom_it_should_and_transcribes(source: str, tmp_path
     asks_for_keys = application["args"].get("require_keys") != "off"
     assert told["stranger"] == (401 if asks_for_keys else 200)
     assert told["code"] == 200
-    spoken = json.loads((ROOT / "whisper_service/assets/sample.json").read_text())
+    spoken = json.loads((ROOT / "tests/data/digits.json").read_text())
     assert told["answer"]["text"].split()[:3] == spoken["text"].split()[:3]
