@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 CLIPS = (
     ROOT / "tests" / "data" / "english.wav",
     ROOT / "tests" / "data" / "commands.wav",
-    ROOT / "whisper_service" / "assets" / "sample.wav",
+    ROOT / "tests" / "data" / "digits.wav",
 )
 PAUSE_SECONDS = 0.5
 """Besides the half second of silence at both ends of a clip: a pause of 1.5 s between two."""

@@ -53,9 +53,9 @@ until curl --silent --fail --max-time 10 "http://127.0.0.1:$port/readyz" > /dev/
 done
 echo "ready after $((SECONDS - began)) s, by: ${command[*]}"
 
-said=$(curl --silent --fail -F file=@whisper_service/assets/sample.wav -F response_format=text \
+said=$(curl --silent --fail -F file=@tests/data/digits.wav -F response_format=text \
   "http://127.0.0.1:$port/transcribe")
-wanted=$(python3 -c 'import json; print(json.load(open("whisper_service/assets/sample.json"))["text"])')
+wanted=$(python3 -c 'import json; print(json.load(open("tests/data/digits.json"))["text"])')
 echo "transcribed: $said"
 # The words, whatever stands between them.
 [ "$(tr -cs '[:alnum:]' ' ' <<< "${said,,}" | xargs)" = "$wanted" ] || { echo "said was: $wanted" >&2; exit 1; }

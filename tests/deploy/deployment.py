@@ -25,7 +25,7 @@ from tests.deploy.manifests import ROLE, ROOT, Manifest, environment, rayservice
 KEY = "a key that only this test has"
 SECRETS = {"with a Secret": {"api-keys": KEY, "resume-key": "another secret"}, "without": {}}
 START_TIMEOUT = 180.0
-SAMPLE = ROOT / "whisper_service/assets/sample.wav"
+DIGITS = ROOT / "tests/data/digits.wav"
 
 
 def adapted(config: Manifest, port: int) -> Manifest:
@@ -84,7 +84,7 @@ def _settled() -> dict[str, Any]:
 
 def _answers(url: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {KEY}"}
-    with httpx.Client(base_url=url, timeout=60) as client, SAMPLE.open("rb") as file:
+    with httpx.Client(base_url=url, timeout=60) as client, DIGITS.open("rb") as file:
         stranger = client.get("/models").status_code
         stats = client.get("/stats", headers=headers).json()
         answer = client.post("/transcribe", headers=headers, files={"file": file})

@@ -35,7 +35,7 @@ def check_transcript(source: str, outcome: dict[str, Any]) -> None:
         fewest = deployment["autoscaling_config"]["min_replicas"]
         assert outcome["status"]["replicas"][deployment["name"]] >= fewest
     assert outcome["code"] == 200
-    spoken = json.loads((ROOT / "whisper_service/assets/sample.json").read_text())
+    spoken = json.loads((ROOT / "tests/data/digits.json").read_text())
     assert outcome["answer"]["text"].split()[:3] == spoken["text"].split()[:3]
 
 
