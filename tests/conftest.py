@@ -31,7 +31,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in one line what was not tested."""
     skipped = terminalreporter.stats.get("skipped", [])
-    n_skipped = sum("real" in report.keywords for report in skipped)
+    n_skipped = sum("real" in getattr(report, "keywords", ()) for report in skipped)
     if n_skipped and (why := real.why_missing()):
         terminalreporter.write_line(
             f"NOT TESTED: OpenAI's weights on real speech ({n_skipped} tests): {why}", yellow=True

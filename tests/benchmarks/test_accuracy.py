@@ -217,11 +217,11 @@ def test_what_cannot_be_measured_is_said_at_once(
 def test_files_and_streams_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_path: Path
 ) -> None:
-    sample = demo_path.with_name("sample.wav")
+    sample = Path(__file__).parents[1] / "data" / "digits.wav"
     words = json.loads(sample.with_suffix(".json").read_text())["text"]
     (tmp_path / "spoken").mkdir()
     shutil.copy(sample, tmp_path / "spoken")
-    line = {"path": "spoken/sample.wav", "text": words, "seconds": 8}
+    line = {"path": "spoken/digits.wav", "text": words, "seconds": 8}
     (tmp_path / "manifest.jsonl").write_text(json.dumps(line))
     monkeypatch.chdir(tmp_path)
     chosen = ["--model", "demo", "--model-dir", str(demo_path.parent), "--json", "found.json"]

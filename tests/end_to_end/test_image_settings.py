@@ -13,7 +13,7 @@ from benchmarks.local_service import ROOT, free_port, local_service
 
 pytestmark = pytest.mark.ray
 
-SAMPLE = ROOT / "whisper_service/assets/sample.wav"
+SAMPLE = ROOT / "tests/data/digits.wav"
 HOSTS = dict(re.findall(r"(WHISPER_\w*HOST)=(\S+)", (ROOT / "Dockerfile").read_text()))
 
 
@@ -51,7 +51,7 @@ def finished(log: Path) -> list[str]:
 def test_it_starts_without_keys_and_transcribes(url: str) -> None:
     with SAMPLE.open("rb") as file:
         answer = httpx.post(f"{url}/transcribe", files={"file": file}, timeout=60)
-    spoken = json.loads((ROOT / "whisper_service/assets/sample.json").read_text())["text"]
+    spoken = json.loads(SAMPLE.with_suffix(".json").read_text())["text"]
     assert (answer.status_code, answer.json()["text"]) == (200, spoken)
 
 
