@@ -1,0 +1,138 @@
+"""Real weights on real speech: in float32 ours has openai-whisper's tokens, times and languages.
+
+`REAL_WINDOWS=60` compares so many windows of each model, a third of them by beam search too; by
+default fewer, to stay quick.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import whisper
+from whisper.model import Whisper
+
+from tests import real
+from tests.engine.checkpoints import as_whisper
+from tests.engine.oracle import (
+    ONCE,
+    SORTS_WITH_NUMPY,
+    THRESHOLDS,
+    Case,
+    Expected,
+    assert_same,
+    assert_same_fallback,
+    assert_same_languages,
+    assert_same_words,
+    case,
+    decode_in_disorder,
+    decoded,
+    recorded,
+)
+from whisper_service.engine.engine import Engine, load_engine
+from whisper_service.engine.ticket import Ticket
+
+pytestmark = [pytest.mark.model, pytest.mark.real, SORTS_WITH_NUMPY]
+
+N_WINDOWS = int(os.environ.get("REAL_WINDOWS", "12"))
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """A model as ours and as openai-whisper's, and what the latter makes of each case."""
+
+    engine: Engine
+    whisper: Whisper
+    cases: dict[str, Case]
+    expected: Expected
+
+
+@pytest.fixture(scope="module", params=real.MODELS)
+def both(request: pytest.FixtureRequest) -> Iterator[Both]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    name: str = request.param
+    path = real.real_weights(name)
+    model = as_whisper(path).float().eval()
+    model.set_alignment_heads(whisper._ALIGNMENT_HEADS[name])
+    engine = load_engine(name, path.parent, device="cpu", dtype="float32", can_download=False)
+    engine.warm_up()
+    torch.set_num_threads(os.cpu_count() or 1)
+    cases = cases_of(model)
+    yield Both(engine, model, cases, decoded(model, cases))
+    torch.set_num_threads(n_threads)
+
+
+def cases_of(model: Whisper) -> dict[str, Case]:
+    """Every window greedily; a third by beam search, a sixth with text before it."""
+    language = None if model.is_multilingual else "en"
+    clips = real.windows(N_WINDOWS, [] if model.is_multilingual else ["en"])
+    cases: dict[str, Case] = {}
+    for number, clip in enumerate(clips):
+        audio, name = real.samples(clip), f"{clip.set_name}-{clip.name}"
+        cases[f"greedy-{name}"] = case(audio, language=language)
+        if number % 3 == 1:
+            cases[f"beam5-{name}"] = case(audio, language=language, beam_size=5)
+        if number % 6 == 0:
+            cases[f"prompt-{name}"] = case(audio, language=language, prompt="Mr. Dale, New York.")
+        if number % 6 == 3:
+            cases[f"previous-text-{name}"] = case(audio, " And so it was.", language=language)
+        if number % 6 == 5:
+            sampled = replace(ONCE, temperatures=(0.7,), language=language, max_tokens=30)
+            asked = {"temperature": 0.7, "sample_len": 30, "language": language}
+            cases[f"sampled-{name}"] = Case(audio, sampled, asked)
+    return cases
+
+
+def test_alone(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = recorded(both.engine, monkeypatch)
+    for name in list(both.cases)[::2]:
+        job = both.cases[name].job
+        both.engine.decode([job])
+        assert_same(found[id(job)], both.expected[name])
+
+
+def test_all_in_one_batch(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = recorded(both.engine, monkeypatch)
+    jobs = {name: case.job for name, case in both.cases.items()}
+    both.engine.decode(list(jobs.values()))
+    for name, job in jobs.items():
+        assert_same(found[id(job)], both.expected[name])
+
+
+def test_joining_and_leaving_at_any_step(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = recorded(both.engine, monkeypatch)
+    chance = random.Random(0)
+    names = chance.sample(list(both.cases), (len(both.cases) + 1) // 2)
+    tickets = {name: Ticket(both.cases[name].job) for name in names}
+    n_cancelled = decode_in_disorder(both.engine, list(tickets.values()), chance)
+    done = [name for name, ticket in tickets.items() if ticket.outcome]
+    assert len(done) >= len(tickets) - n_cancelled > 0
+    for name in done:
+        assert_same(found[id(tickets[name].job)], both.expected[name])
+
+
+@pytest.mark.parametrize("thresholds", THRESHOLDS)
+def test_failed_decodes_fall_back_to_the_same_temperature(
+    both: Both, thresholds: dict[str, float | None]
+) -> None:
+    assert_same_fallback(both.engine, both.whisper, window("live"), thresholds)
+
+
+@pytest.mark.parametrize("name", ["jfk", "live"])
+def test_words_at_the_same_times(both: Both, name: str) -> None:
+    assert_same_words(both.engine, both.whisper, window(name))
+
+
+@pytest.mark.parametrize("name", ["jfk", "german-1", "chinese", "french"])
+def test_language_probabilities(both: Both, name: str) -> None:
+    if not both.whisper.is_multilingual:
+        pytest.skip("an English model detects no language")
+    assert_same_languages(both.engine, both.whisper, window(name))
+
+
+def window(name: str) -> real.Audio:
+    """The start of a clip as a full window: there `transcribe` and one decode hear the same."""
+    return whisper.pad_or_trim(real.samples(real.CLIPS[name]))
