@@ -1,42 +1,48 @@
 """A model's words do not depend on the format its weights came in."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-import whisper
-from whisper.model import Whisper
 
 from tests import real
-from tests.engine.checkpoints import (
-    as_whisper,
-    read_ctranslate2,
-    write_ctranslate2,
-    write_hugging_face,
-)
+from tests.engine.folders import write_ctranslate2, write_huggingface, write_openai
 from tests.engine.oracle import SORTS_WITH_NUMPY
+from whisper_service.engine.checkpoints import Checkpoint, read_checkpoint
 from whisper_service.engine.engine import Engine, load_engine
-from whisper_service.engine.precision import EXACT
+from whisper_service.engine.model import DIGESTS, load_model
+from whisper_service.models.weights import Weights
 from whisper_service.types import DecodeJob, DecodeOptions, Hypothesis
 
 pytestmark = [pytest.mark.model, pytest.mark.real, SORTS_WITH_NUMPY]
 
-LOADS_FOLDERS = find_spec("whisper_service.engine.checkpoints") is not None
-WRITERS: dict[str, Callable[[Path, Whisper], None]] = {
-    "transformers": write_hugging_face,
-    "ctranslate2": write_ctranslate2,
-    "ctranslate2-float32": lambda folder, model: write_ctranslate2(folder, model, np.float32),
+Written = tuple[Callable[..., None], str, dict[str, Any], torch.dtype]
+FORMS: dict[str, Written] = {
+    "openai-whisper": (write_openai, "mine.pt", {}, torch.float16),
+    "transformers": (write_huggingface, "mine", {}, torch.float32),
+    "transformers, in shards": (write_huggingface, "mine", {"n_files": 3}, torch.float16),
+    "ctranslate2": (write_ctranslate2, "mine", {}, torch.float16),
+    "ctranslate2 in float32": (write_ctranslate2, "mine", {}, torch.float32),
 }
 
 
 @pytest.fixture(scope="module", params=real.MODELS)
-def model(request: pytest.FixtureRequest) -> Whisper:
-    model = as_whisper(real.real_weights(request.param)).float().eval()
-    model.set_alignment_heads(whisper._ALIGNMENT_HEADS[request.param])
-    return model
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(name: str) -> Checkpoint:
+    return read_checkpoint(real.real_weights(name))
+
+
+@pytest.fixture(scope="module")
+def expected(name: str) -> list[tuple[str, float, float]]:
+    """Of the model under its official name, as it was fetched."""
+    folder = real.real_weights(name).parent
+    return timed_words(load_engine(name, folder, device="cpu", dtype="float32"))
 
 
 def timed_words(engine: Engine) -> list[tuple[str, float, float]]:
@@ -48,21 +54,33 @@ def timed_words(engine: Engine) -> list[tuple[str, float, float]]:
     return [(word.text, word.start, word.end) for segment in segments for word in segment.words]
 
 
-@pytest.mark.skipif(not LOADS_FOLDERS, reason="only openai-whisper's format can be loaded")
-@pytest.mark.parametrize("form", WRITERS)
-def test_a_folder_of_another_format_has_the_same_words(
-    model: Whisper, form: str, tmp_path: Path
+@pytest.mark.parametrize("form", FORMS)
+def test_the_words_are_the_same(
+    name: str,
+    checkpoint: Checkpoint,
+    expected: list[tuple[str, float, float]],
+    form: str,
+    tmp_path: Path,
 ) -> None:
-    expected = timed_words(Engine("mine", model, EXACT))
-    WRITERS[form](tmp_path / "mine", model)
-    engine = load_engine("mine", tmp_path, device="cpu", dtype="float32", can_download=False)
-    assert timed_words(engine) == expected
+    write, file, more, dtype = FORMS[form]
+    tensors = {key: tensor.to(dtype) for key, tensor in checkpoint.tensors.items()}
+    if write is not write_openai:  # which has no place for them
+        more = {**more, "heads": official_heads(name)}
+    write(tmp_path / file, tensors, checkpoint.dims, **more)
+    engine = load_engine("mine", tmp_path, device="cpu", dtype="float32")
+    found = timed_words(engine)
+    if write is write_openai:  # so its words are timed by all heads of the upper half
+        assert [word for word, _, _ in found] == [word for word, _, _ in expected]
+    else:
+        assert found == expected
 
 
-def test_a_ctranslate2_folder_holds_the_same_tensors(model: Whisper, tmp_path: Path) -> None:
-    write_ctranslate2(tmp_path / "mine", model)
-    dims, state = read_ctranslate2(tmp_path / "mine")
-    weights = model.state_dict()
-    assert dims == model.dims
-    assert {name for name in weights if "mask" not in name} == set(state)
-    assert all(torch.equal(tensor, weights[name].half()) for name, tensor in state.items())
+def official_heads(name: str) -> list[list[int]]:
+    weights = Weights(real.real_weights(name))
+    model = load_model(name, weights, torch.device("cpu"), torch.float32)
+    heads: list[list[int]] = model.alignment_heads.indices().T.tolist()
+    return heads
+
+
+def test_its_numbers_are_openais(name: str, checkpoint: Checkpoint) -> None:
+    assert checkpoint.digest() == DIGESTS[name]

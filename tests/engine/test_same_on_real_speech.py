@@ -15,7 +15,6 @@ import whisper
 from whisper.model import Whisper
 
 from tests import real
-from tests.engine.checkpoints import as_whisper
 from tests.engine.oracle import (
     ONCE,
     SORTS_WITH_NUMPY,
@@ -32,7 +31,9 @@ from tests.engine.oracle import (
     recorded,
 )
 from whisper_service.engine.engine import Engine, load_engine
+from whisper_service.engine.model import load_model
 from whisper_service.engine.ticket import Ticket
+from whisper_service.models.weights import Weights
 
 pytestmark = [pytest.mark.model, pytest.mark.real, SORTS_WITH_NUMPY]
 
@@ -55,9 +56,8 @@ def both(request: pytest.FixtureRequest) -> Iterator[Both]:
     torch.set_num_threads(os.cpu_count() or 1)
     name: str = request.param
     path = real.real_weights(name)
-    model = as_whisper(path).float().eval()
-    model.set_alignment_heads(whisper._ALIGNMENT_HEADS[name])
-    engine = load_engine(name, path.parent, device="cpu", dtype="float32", can_download=False)
+    model = load_model(name, Weights(path), torch.device("cpu"), torch.float32)
+    engine = load_engine(name, path.parent, device="cpu", dtype="float32")
     engine.warm_up()
     torch.set_num_threads(os.cpu_count() or 1)
     cases = cases_of(model)

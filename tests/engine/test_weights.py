@@ -9,6 +9,7 @@ from whisper.model import Whisper
 from whisper_service.engine.model import load_model
 from whisper_service.engine.precision import EXACT, Precision
 from whisper_service.engine.weights import decoder_weights
+from whisper_service.models.weights import Weights
 
 BFLOAT16 = Precision(torch.bfloat16)
 
@@ -17,7 +18,7 @@ BFLOAT16 = Precision(torch.bfloat16)
 def test_no_arithmetic_rounds_the_embedding(
     demo_path: Path, reference: Whisper, precision: Precision
 ) -> None:
-    model = load_model("demo", demo_path, torch.device("cpu"), precision.dtype)
+    model = load_model("demo", Weights(demo_path), torch.device("cpu"), precision.dtype)
     embedding = decoder_weights(model, precision).embedding
     assert torch.equal(embedding.float(), reference.decoder.token_embedding.weight)
 
