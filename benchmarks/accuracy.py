@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import grow, machine
+from benchmarks import machine
 from benchmarks.accuracy_report import (
     FileRow,
     StreamRow,
@@ -58,11 +58,12 @@ from benchmarks.transcribers import (
     System,
     Turn,
     Unfit,
-    checkpoint,
     report,
     running_peer,
+    weights_of,
 )
 from whisper_service.engine.precision import resolve_precision
+from whisper_service.settings import Settings
 
 DTYPES = ("auto", "float32", "bfloat16", "int8")
 PAUSE = 0.5
@@ -214,14 +215,8 @@ def _measure_streams(
 
 
 def _peer(name: str, model: str, options: argparse.Namespace) -> AbstractContextManager[Peer]:
-    return running_peer(
-        name,
-        model,
-        options.model_dir,
-        n_threads=options.threads,
-        detect=options.detect,
-        cache=_CACHE,
-    )
+    weights = weights_of(model, options.model_dir)
+    return running_peer(name, weights, _CACHE, n_threads=options.threads, detect=options.detect)
 
 
 @contextmanager
@@ -230,6 +225,7 @@ def _service(model: str, dtype: str, options: argparse.Namespace) -> Iterator[Se
     settings = {
         "WHISPER_DEFAULT_MODEL": model,
         "WHISPER_MODEL_DIR": str(options.model_dir),
+        "WHISPER_DEMO_FALLBACK": "false",
         "WHISPER_DTYPE": dtype,
         "WHISPER_DEVICE": "cpu",
         "WHISPER_ASR_NUM_CPUS": str(options.threads),
@@ -262,9 +258,7 @@ def _check(options: argparse.Namespace) -> None:
         if path and not path.parent.is_dir():
             raise Unfit(f"there is no folder {path.parent} to write to")
     for model in options.model:
-        as_folder = options.model_dir / model / "model.bin"
-        if not as_folder.is_file():
-            checkpoint("the service", model, options.model_dir)
+        weights_of(model, options.model_dir)
 
 
 def _fit(model: str, recordings: list[Recording]) -> list[Recording]:
@@ -335,7 +329,7 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("corpus", type=Path, help="a manifest, or a folder in LibriSpeech's layout")
     add("--model", type=_names, default="base", help="one or more, with commas (%(default)s)")
-    add("--model-dir", type=Path, default=grow.model_folder(), help="the weights (%(default)s)")
+    add("--model-dir", type=Path, default=Settings().weights_dir, help="the weights (%(default)s)")
     add("--set", type=_names, default="", help="sets of the corpus, with commas (all)")
     add("--max-files", type=int, help="of each set, its first ones (all)")
     add("--dtype", type=_names, default="auto", help=f"{', '.join(DTYPES)} (%(default)s)")

@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import httpx
+import torch
 
 from benchmarks import peers
 from benchmarks.corpus import Recording
@@ -20,6 +21,9 @@ from benchmarks.live_client import Run, stream
 from benchmarks.local_service import Service
 from benchmarks.worker import Worker
 from whisper_service.audio.ffmpeg import find_ffmpeg
+from whisper_service.engine.checkpoints import read_checkpoint
+from whisper_service.models.store import ModelStore
+from whisper_service.models.weights import CTRANSLATE2
 from whisper_service.types import SAMPLE_RATE
 
 PEERS = ("openai-whisper", "faster-whisper")
@@ -136,36 +140,52 @@ class Peer:
 
 @contextmanager
 def running_peer(
-    name: str, model: str, model_dir: Path, *, n_threads: int, detect: bool, cache: Path
+    name: str, weights: Path, cache: Path, *, n_threads: int, detect: bool
 ) -> Iterator[Peer]:
-    """A peer with a model loaded. Raises Unfit."""
+    """A peer with these weights loaded; `cache` keeps a copy in a format that it reads."""
     if name == "openai-whisper":
         arithmetic = "float32"
-        make = partial(peers.openai_whisper_files, checkpoint(name, model, model_dir))
+        make = partial(peers.openai_whisper_files, _as_file(weights, cache))
     else:
         arithmetic = "int8"
-        folder = _converted(model, model_dir, cache)
+        folder = _as_folder(weights, cache)
         make = partial(peers.faster_whisper_files, folder, arithmetic, n_threads)
     with Worker(n_threads) as worker:
         worker.make(make)
         yield Peer(name, arithmetic, worker, detect=detect)
 
 
-def checkpoint(who: str, model: str, folder: Path) -> Path:
-    """Of openai-whisper's format. Raises Unfit."""
-    path = folder / f"{model}.pt"
-    if not path.is_file():
-        raise Unfit(f"{who} needs {path}, which is not there")
-    return path
+def weights_of(model: str, model_dir: Path) -> Path:
+    """The file or folder that the service, too, takes a model from. Raises Unfit."""
+    weights = ModelStore(model_dir).find(model)
+    if weights is None:
+        raise Unfit(
+            f"there is no model {model!r} in {model_dir}; `python -m whisper_service.models`"
+            " brings the official ones"
+        )
+    return weights.path
 
 
-def _converted(model: str, folder: Path, cache: Path) -> Path:
-    """faster-whisper's own format: a folder of that name beside the checkpoint, or a conversion."""
-    if (folder / model / "model.bin").is_file():
-        return folder / model
+def _as_file(weights: Path, cache: Path) -> Path:
+    """The same numbers as openai-whisper reads them."""
+    if weights.is_file():
+        return weights
+    found = read_checkpoint(weights)
+    cache.mkdir(parents=True, exist_ok=True)
+    file = cache / f"{weights.name}.pt"
+    content = {"dims": asdict(found.dims), "model_state_dict": dict(found.tensors)}
+    torch.save(content, file)
+    return file
+
+
+def _as_folder(weights: Path, cache: Path) -> Path:
+    """The same numbers as faster-whisper reads them, with a tokenizer."""
+    if all((weights / name).is_file() for name in (CTRANSLATE2, "tokenizer.json")):
+        return weights
     from benchmarks.convert import converted  # needs CTranslate2
 
-    return converted(checkpoint("faster-whisper", model, folder), cache / f"{model}.ct2")
+    file = _as_file(weights, cache)
+    return converted(file, cache / f"{file.stem}.ct2")
 
 
 def _pcm(path: Path) -> bytes:
