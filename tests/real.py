@@ -90,7 +90,7 @@ CLIPS = {clip.name: clip for clip in read_clips(CLIPS_DIR)}
 @cache
 def samples(clip: Clip) -> Audio:
     """The first 30 s of a clip at most: one window."""
-    return np.frombuffer(_decoded(clip, "f32le"), np.float32)[:WINDOW_SAMPLES]
+    return np.frombuffer(_decoded(clip, "f32le"), np.float32)[:WINDOW_SAMPLES].copy()
 
 
 def pcm(clip: Clip) -> bytes:
