@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.audio.make import run_ffmpeg
 from whisper_service.errors import ModelUnavailable
@@ -89,7 +90,7 @@ CLIPS = {clip.name: clip for clip in read_clips(CLIPS_DIR)}
 @cache
 def samples(clip: Clip) -> Audio:
     """The first 30 s of a clip at most: one window."""
-    return np.frombuffer(_decoded(clip, "f32le"), np.float32)[:WINDOW_SAMPLES]
+    return np.frombuffer(_decoded(clip, "f32le"), np.float32)[:WINDOW_SAMPLES].copy()
 
 
 def pcm(clip: Clip) -> bytes:
@@ -99,6 +100,13 @@ def pcm(clip: Clip) -> bytes:
 
 def _decoded(clip: Clip, form: str) -> bytes:
     return run_ffmpeg("-i", clip.path, "-ac", "1", "-ar", "16000", "-f", form, "-")
+
+
+def more_speech() -> list[Clip]:
+    """What `SPEECH_DIR` has; skips the test where it is not there."""
+    if not (SPEECH_DIR / "manifest.jsonl").is_file():
+        pytest.skip("more real speech to test with is not there")
+    return read_clips(SPEECH_DIR)
 
 
 def windows(n: int, languages: Sequence[str] = ()) -> list[Clip]:

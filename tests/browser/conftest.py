@@ -16,6 +16,7 @@ from playwright.sync_api import (
 
 from tests.browser.service import Script, scripted_app, serve, tone
 from tests.end_to_end import spoken
+from whisper_service.api.page import SAMPLE
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -62,6 +63,12 @@ def listening_chromium(playwright: Playwright) -> Iterator[Browser]:
     yield from _launch(playwright, spoken.path("english"))
 
 
+@pytest.fixture(scope="session")
+def speech_chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Hears the bundled sample, again and again."""
+    yield from _launch(playwright, SAMPLE)
+
+
 def _launch(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
@@ -78,7 +85,17 @@ def _launch(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
 @pytest.fixture
 def listening_page(listening_chromium: Browser) -> Iterator[Page]:
     """A page whose microphone hears those digits."""
-    context = listening_chromium.new_context(permissions=["microphone"])
+    yield from _page(listening_chromium)
+
+
+@pytest.fixture
+def speech_page(speech_chromium: Browser) -> Iterator[Page]:
+    """A page whose microphone hears that sample."""
+    yield from _page(speech_chromium)
+
+
+def _page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(permissions=["microphone"])
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     yield page

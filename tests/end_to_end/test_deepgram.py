@@ -8,16 +8,18 @@ import pytest
 from deepgram import DeepgramClient
 from deepgram.environment import DeepgramClientEnvironment
 
+from tests import real
 from tests.audio.make import run_ffmpeg
 from tests.end_to_end.service import Service
-from tests.end_to_end.spoken import path, pcm, spoken_words
+from tests.end_to_end.word_errors import assert_right
 
 with warnings.catch_warnings():  # it asks websockets for names of its old days, once
     warnings.simplefilter("ignore", DeprecationWarning)
     import deepgram.listen.v1.client  # noqa: F401
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.real]
 
+CLIP = real.CLIPS["clean-2"]
 RAW = {"encoding": "linear16", "sample_rate": 16_000}
 
 
@@ -38,12 +40,14 @@ def listen(service: Service, audio: bytes, **query: Any) -> list[str]:
 
 
 def test_five_requests_at_once_have_the_words_of_the_recording(service: Service) -> None:
+    audio = real.pcm(CLIP)
     with ThreadPoolExecutor(5) as threads:
-        heard = list(threads.map(lambda _: listen(service, pcm("english"), **RAW), range(5)))
-    assert heard == [spoken_words("english")] * 5
+        heard = list(threads.map(lambda _: listen(service, audio, **RAW), range(5)))
+    for words in heard:
+        assert_right(CLIP, " ".join(words))
 
 
 @pytest.mark.parametrize("kind", ["webm", "ogg"])
 def test_opus_in_a_container_has_the_words_of_the_recording(service: Service, kind: str) -> None:
-    recording = run_ffmpeg("-i", path("english"), "-c:a", "libopus", "-f", kind, "-")
-    assert listen(service, recording) == spoken_words("english")
+    recording = run_ffmpeg("-i", CLIP.path, "-c:a", "libopus", "-f", kind, "-")
+    assert_right(CLIP, " ".join(listen(service, recording)))

@@ -27,7 +27,7 @@ KILLS, STREAMS = int(os.environ.get("KILLS", "3")), 4
 ROUNDS = KILLS
 AUDIO = (pcm("english") + PAUSE) * ROUNDS
 WORDS = spoken_words("english") * ROUNDS
-CONFIG = {"language": "en", "partial_interval": 0.5, "use_context": False}
+CONFIG = {"model_size": "demo", "language": "en", "partial_interval": 0.5, "use_context": False}
 """Without context, so that a word depends on its own sound alone, not on where decodes began."""
 REPLACEMENT_LIMIT_S = 90
 """Serve starts another replica, which imports torch and loads its model."""
