@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-import whisper
 from whisper.model import Whisper
 
 from tests import real
