@@ -1,7 +1,7 @@
 """Real weights and real speech, and what is said where they are not at hand.
 
 Tests on them are marked `real`. Where the weights cannot be had they are skipped, or fail with
-`WHISPER_REAL_TESTS=required`.
+`REAL_TESTS=required`.
 """
 
 import json
@@ -23,9 +23,9 @@ from whisper_service.types import WINDOW_SAMPLES, Audio
 ROOT = Path(__file__).parents[1]
 MODELS = ("tiny.en", "base")
 CLIPS_DIR = ROOT / "tests" / "data" / "real"
-SPEECH_DIR = Path(os.environ.get("WHISPER_TEST_SPEECH", ROOT.parent / "shared" / "speech"))
+SPEECH_DIR = Path(os.environ.get("REAL_SPEECH", ROOT.parent / "shared" / "speech"))
 """More speech than the repository holds, laid out as tests/data/real is."""
-IS_REQUIRED = os.environ.get("WHISPER_REAL_TESTS") == "required"
+IS_REQUIRED = os.environ.get("REAL_TESTS") == "required"
 
 
 class Missing(Exception):

@@ -216,6 +216,23 @@ async def test_demo_answers_in_place_of_a_default_that_cannot_be_had(
     assert str(tmp_path / "tiny.pt") in (demo.reason or "")
 
 
+async def test_nothing_answers_for_a_default_that_does_not_exist(start: Start) -> None:
+    asr = await start(default_model="nonsense")
+    assert asr.loads == []
+    answer = await asr.check()
+    assert answer is not None
+    assert "no model 'nonsense'" in answer.message
+
+
+async def test_a_first_load_may_take_longer_than_a_request_may(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asr_module, "_LOAD_SHARE", 1e-9)
+    asr = await start()
+    assert asr.loads == ["mine"]
+    assert await asr.check() is None
+
+
 async def test_the_default_is_asked_for_again_and_takes_its_place(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,6 +210,19 @@ class WhisperASR:
         caller goes away; Serve's multiplexer loses count of a load that is cancelled.
         """
         name = names.canonical_name(model_size)
+        loading = self._loading(name)
+        try:
+            async with asyncio.timeout(self._settings.decode_timeout * _LOAD_SHARE):
+                return await asyncio.shield(loading)
+        except TimeoutError:
+            raise ModelUnavailable(
+                f"Model {name!r} is still being loaded; try again.",
+                retry_after=_PRELOAD_RETRY,
+                model=name,
+            ) from None
+
+    def _loading(self, name: str) -> "asyncio.Task[Engine]":
+        """The load of a model that is under way, begun now if need be."""
         if name not in self._resident:
             # Serve forgets the oldest model before it loads the next. A name that cannot be had
             # must not cost a model that is in use.
@@ -218,15 +231,7 @@ class WhisperASR:
         if task is None:
             task = self._loads[name] = asyncio.create_task(self._prepare(name))
             task.add_done_callback(lambda done: self._loaded(name, done))
-        try:
-            async with asyncio.timeout(self._settings.decode_timeout * _LOAD_SHARE):
-                return await asyncio.shield(task)
-        except TimeoutError:
-            raise ModelUnavailable(
-                f"Model {name!r} is still being loaded; try again.",
-                retry_after=_PRELOAD_RETRY,
-                model=name,
-            ) from None
+        return task
 
     def _loaded(self, name: str, task: "asyncio.Task[Engine]") -> None:
         self._loads.pop(name, None)
@@ -289,7 +294,8 @@ class WhisperASR:
     async def _first_engine(self, name: str) -> "Engine":
         if reason := self._missing.pop(name, None):
             raise ModelUnavailable(reason, model=name)
-        return await self._engine(name)
+        # However long a download takes: a source that stands still gives up by itself.
+        return await asyncio.shield(self._loading(name))
 
     async def _load_stand_in(self, error: ServiceError) -> None:
         """Let `demo` answer where the default model can be had from no source."""
@@ -309,7 +315,7 @@ class WhisperASR:
         while self._stand_in_reason is not None:
             await asyncio.sleep(_STAND_IN_RETRY)
             try:
-                await self._engine(self._default)
+                await self._first_engine(self._default)
             except ServiceError as error:
                 self._stand_in_reason = error.message
 

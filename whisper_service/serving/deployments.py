@@ -14,7 +14,7 @@ from ray.experimental import internal_kv
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from whisper_service.errors import ServiceError
+from whisper_service.errors import ModelUnavailable, ServiceError
 from whisper_service.keys.configured import check_access
 from whisper_service.models import names
 from whisper_service.models.store import ModelStore
@@ -67,8 +67,10 @@ def fetch_models(settings: Settings, announce: Callable[[str], None]) -> dict[st
             if store.require(name) is None:
                 announce(f"Downloading model {name}.")
             weights = store.ensure(name)
-        except ServiceError as error:
+        except ModelUnavailable as error:
             missing[name] = error.message
+            announce(error.message)
+        except ServiceError as error:  # a name that nobody has: the replica finds that out itself
             announce(error.message)
         else:
             announce(f"Loading model {name} from {weights.path}.")
