@@ -1,26 +1,29 @@
 """Take the pictures of the web client in docs/images from a running service.
 
-    make run MODEL=demo
+    make run
     python -m tools.take_screenshots --url http://localhost:8000
 
-A voice of tests/data is the microphone, so the text in the pictures is what the service wrote. The
-page is asked for a key by an answer put in its way: the service need not be set up for keys.
+A reader of tests/data/real is the microphone, so the text in the pictures is what the service wrote.
+The page is asked for a key by an answer put in its way: the service need not be set up for keys.
 """
 
 import argparse
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from playwright.sync_api import Browser, Page, Playwright, Route, expect, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
-VOICES = ROOT / "tests" / "data"
+VOICES = ROOT / "tests" / "data" / "real"
+SAMPLE = ROOT / "whisper_service" / "assets" / "sample.wav"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
@@ -37,19 +40,27 @@ def main() -> None:
     arguments = parser.parse_args()
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        browser = launch(playwright)
-        for name, theme in product(arguments.only, THEMES):
-            take(browser, arguments.url, name, theme)
-        browser.close()
+        with TemporaryDirectory() as folder:
+            browser = launch(playwright, as_wav(VOICES / "live.flac", Path(folder) / "voice.wav"))
+            for name, theme in product(arguments.only, THEMES):
+                take(browser, arguments.url, name, theme)
+            browser.close()
 
 
-def launch(playwright: Playwright) -> Browser:
-    """A browser that hears somebody say a few commands, again and again."""
+def as_wav(source: Path, target: Path) -> Path:
+    """The only form in which Chromium takes a microphone's sound from a file."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", str(source), str(target)]
+    subprocess.run(command, check=True)
+    return target
+
+
+def launch(playwright: Playwright, voice: Path) -> Browser:
+    """A browser that hears somebody read, again and again."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         raise SystemExit(f"no browser: none of {', '.join(BROWSERS)} is on the PATH")
     flags = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream"]
-    flags.append(f"--use-file-for-fake-audio-capture={VOICES / 'commands.wav'}")
+    flags.append(f"--use-file-for-fake-audio-capture={voice}")
     return playwright.chromium.launch(executable_path=path, args=flags)
 
 
@@ -99,7 +110,7 @@ def show_upload(page: Page) -> None:
     """Two files done, with a word that is highlighted as the first one plays."""
     page.get_by_role("tab", name="File Upload").click()
     page.get_by_label("Word timestamps").check()
-    page.locator("#files").set_input_files([VOICES / "commands.wav", VOICES / "spanish.wav"])
+    page.locator("#files").set_input_files([SAMPLE, VOICES / "german-1.flac"])
     for item in page.locator(".item").all():
         expect(item.locator(".item-head p")).to_contain_text("words")
     page.locator("audio").first.evaluate("player => { player.currentTime = 2.0; }")
@@ -119,7 +130,7 @@ def show_error(page: Page) -> None:
         {"name": "minutes.wav", "mimeType": "audio/wav", "buffer": b"not audio at all " * 100}
     )
     expect(page.locator(".item [role=alert]")).to_be_visible()
-    page.locator("#files").set_input_files([VOICES / "german.wav"])
+    page.locator("#files").set_input_files([VOICES / "german-2.flac"])
     expect(page.locator(".item").nth(1).locator(".item-head p")).to_contain_text("words")
 
 
