@@ -3,8 +3,9 @@
     make run
     python -m tools.take_screenshots --url http://localhost:8000
 
-A reader of tests/data/real is the microphone, so the text in the pictures is what the service wrote.
-The page is asked for a key by an answer put in its way: the service need not be set up for keys.
+A reader of tests/data/real is the microphone, so the text in the pictures is what the service
+wrote. The page is asked for a key by an answer put in its way: the service need not be set up for
+keys.
 """
 
 import argparse
@@ -39,12 +40,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SHOWS, default=SHOWS, help="these states")
     arguments = parser.parse_args()
     expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        with TemporaryDirectory() as folder:
-            browser = launch(playwright, as_wav(VOICES / "live.flac", Path(folder) / "voice.wav"))
-            for name, theme in product(arguments.only, THEMES):
-                take(browser, arguments.url, name, theme)
-            browser.close()
+    with sync_playwright() as playwright, TemporaryDirectory() as folder:
+        browser = launch(playwright, as_wav(VOICES / "live.flac", Path(folder) / "voice.wav"))
+        for name, theme in product(arguments.only, THEMES):
+            take(browser, arguments.url, name, theme)
+        browser.close()
 
 
 def as_wav(source: Path, target: Path) -> Path:
