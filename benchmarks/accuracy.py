@@ -95,8 +95,6 @@ def main() -> int:
         report(f"error: {error}")
         return 2
     _print(options, found)
-    if options.answers:
-        write_answers(found.answers, options.answers)
     return 0
 
 
@@ -298,6 +296,8 @@ def _save(options: argparse.Namespace, found: Found) -> None:
     """After every set, so that an end before the end loses little."""
     if options.json:
         write_json(_facts(options), found.files, found.streams, options.json)
+    if options.answers:
+        write_answers(found.answers, options.answers)
 
 
 def _facts(options: argparse.Namespace) -> dict[str, Any]:
