@@ -90,7 +90,7 @@ def test_a_long_file_is_streamed_to_its_end(client: openai.OpenAI, long_clip: Cl
     )
     assert done.text == "".join(event.delta for event in deltas)
     assert_right(long_clip, done.text)
-    assert len(deltas) > LONG_MINUTES
+    assert len(deltas) > 1  # as windows finish; those decoded side by side may come together
 
 
 def test_words_have_times(client: openai.OpenAI) -> None:
@@ -107,7 +107,7 @@ def test_words_have_times(client: openai.OpenAI) -> None:
 def test_models_are_listed_and_errors_are_typed(client: openai.OpenAI) -> None:
     assert {"whisper-1", "base", "demo"} <= {model.id for model in client.models.list()}
     with pytest.raises(openai.NotFoundError) as refused:
-        client.audio.transcriptions.create(file=CLIP.path, model="gpt-4o-transcribe")
+        client.audio.transcriptions.create(file=CLIP.path, model="gpt-4o-transcribe-diarize")
     assert refused.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError):
         client.audio.transcriptions.create(file=("a.wav", b"no audio"), model="base")
