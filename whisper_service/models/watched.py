@@ -1,9 +1,11 @@
 """A program that downloads, watched and ended if it stands still."""
 
 import os
+import stat
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from whisper_service.models.progress import Progress, StallGuard
@@ -60,13 +62,13 @@ def run_watched(
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files in a folder and those below; files may go while they are counted."""
+    """Bytes of all files in a folder and those below; both may go while they are counted."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += 0 if path.is_symlink() or path.is_dir() else path.stat().st_size
-        except OSError:
-            continue
+    for parent, _, names in os.walk(folder):  # passes over a folder that has gone
+        for name in names:
+            with suppress(OSError):
+                found = os.lstat(os.path.join(parent, name))
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
     return total
 
 
