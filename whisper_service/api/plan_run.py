@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from whisper_service.api.watch import StreamWatch
 from whisper_service.audio.pcm import PcmReader
 from whisper_service.audio.resample import Resampler
-from whisper_service.audio.vad import make_detector
+from whisper_service.audio.vad import SileroDetector
 from whisper_service.policy.events import Event, StreamState
 from whisper_service.policy.stream import StreamPlan
 from whisper_service.types import (
@@ -44,7 +44,7 @@ class PlanRun(Generic[T]):
         self.config = config
         self.begin = state.offset / SAMPLE_RATE
         self.translator = translator
-        detector = make_detector() if config.vad else None
+        detector = SileroDetector() if config.vad else None
         self.plan = StreamPlan(config, detector=detector, resume=state)
         self._watch = watch
         pcm = config.pcm or PcmFormat()  # a container's samples come as they are wanted

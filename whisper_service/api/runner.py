@@ -27,9 +27,8 @@ from whisper_service.settings import Settings
 from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob
 
 SLICE = SAMPLE_RATE // 4
-"""Samples the plan hears before others get their turn. Voice detection takes 1.4 to 2 ms per 32 ms
-of audio, so this holds the event loop for 11 to 16 ms. A thread would not help: the detector keeps
-Python's lock while it computes."""
+"""Samples the plan hears before others get their turn: voice detection of so much holds the event
+loop for a millisecond or two."""
 CATCH_UP = 2.0
 """Seconds a stream at its backlog limit is not read, so that TCP slows the sender down where no
 proxy is between; about one decode on a busy machine. After that it is closed."""
