@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from whisper_service.engine.fallback import Result, is_silence, needs_fallback
+from whisper_service.engine.fallback import Result, best, is_silence, needs_fallback
 from whisper_service.types import DecodeOptions
 
 OPTIONS = DecodeOptions()
@@ -23,6 +23,13 @@ def test_repetitive_or_improbable_text_is_tried_again_but_not_silence(
     result: Result, expected: bool
 ) -> None:
     assert needs_fallback(result, OPTIONS) is expected
+
+
+def test_of_decodes_that_all_failed_the_likeliest_is_kept_but_no_loop() -> None:
+    first, random = replace(GOOD, avg_logprob=-1.1), replace(GOOD, avg_logprob=-3.0)
+    loop = replace(GOOD, avg_logprob=-0.1, compression_ratio=9.0)
+    assert best([loop, first, random], OPTIONS) is first
+    assert best([loop, replace(random, compression_ratio=9.0)], OPTIONS) is loop
 
 
 def test_no_threshold_accepts_everything() -> None:

@@ -148,8 +148,8 @@ class Batch:
                 self._end_search(run)
 
     def _end_search(self, run: Run) -> None:
-        result = run.result()
-        if run.is_final(result):
+        result = run.judge(run.result())
+        if result is not None:
             self._listener.finish(run, result)
             self._leave(run)
         else:

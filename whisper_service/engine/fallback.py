@@ -1,5 +1,6 @@
 """When a decode has failed, and when a window is silent: the rules of `whisper.transcribe`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whisper_service.types import DecodeOptions
@@ -23,6 +24,16 @@ def needs_fallback(result: Result, options: DecodeOptions) -> bool:
     improbable = _below(result.avg_logprob, options.logprob_threshold)
     silent = improbable and _above(result.no_speech_prob, options.no_speech_threshold)
     return (too_repetitive or improbable) and not silent
+
+
+def best(failed: Sequence[Result], options: DecodeOptions) -> Result:
+    """The likeliest of the decodes that failed, of those not too repetitive if there are any.
+
+    As faster-whisper does it; `whisper.transcribe` keeps the last, which is the most random.
+    """
+    limit = options.compression_ratio_threshold
+    varied = [result for result in failed if not _above(result.compression_ratio, limit)]
+    return max(varied or failed, key=lambda result: result.avg_logprob)
 
 
 def is_silence(result: Result, options: DecodeOptions) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
 
-from whisper_service.engine.fallback import Result, needs_fallback
+from whisper_service.engine.fallback import Result, best, needs_fallback
 from whisper_service.engine.prompt import Prompt
 from whisper_service.engine.rules import Bounds, Rules
 from whisper_service.engine.sampling import Beam, Candidate, Sampling, Search, Vocabulary
@@ -49,6 +49,7 @@ class Run:
     search: Search = field(init=False)
     generator: torch.Generator | None = None
     _attempt: int = -1
+    _failed: list[Result] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.prompt_line = self.lines[0]
@@ -112,9 +113,13 @@ class Run:
             temperature=self.search.temperature,
         )
 
-    def is_final(self, result: Result) -> bool:
-        """Whether `result` is what the job gets, for better or worse."""
-        return not self.has_more_temperatures or not needs_fallback(result, self.job.options)
+    def judge(self, result: Result) -> Result | None:
+        """What the job gets: `result` if it is good enough, the best one if there is no other
+        temperature to try; None: try that."""
+        if not needs_fallback(result, self.job.options):
+            return result
+        self._failed.append(result)
+        return None if self.has_more_temperatures else best(self._failed, self.job.options)
 
     def _search(self, temperature: float) -> Search:
         options = self.job.options
