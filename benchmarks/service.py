@@ -28,6 +28,7 @@ import torch
 from benchmarks import grow
 from benchmarks.speech_track import as_wav, make_track
 from whisper_service.api.transcription import drive
+from whisper_service.audio.vad import SileroDetector
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.policy.file import FilePlan
@@ -181,7 +182,8 @@ async def _jobs_of(audio: Audio, decode: Decode, n_side_by_side: int) -> list[De
     async def ignore(segments: list[Segment]) -> None:
         del segments
 
-    await drive(FilePlan(_OPTIONS, max_in_flight=n_side_by_side), blocks(), recorded, ignore)
+    plan = FilePlan(_OPTIONS, max_in_flight=n_side_by_side, detector=SileroDetector())
+    await drive(plan, blocks(), recorded, ignore)
     return jobs
 
 

@@ -97,6 +97,7 @@ def segment_fields(segment: Segment) -> dict[str, Any]:
         "avg_logprob": _finite(segment.avg_logprob),
         "compression_ratio": _finite(segment.compression_ratio),
         "no_speech_prob": _finite(segment.no_speech_prob),
+        "language": segment.language,
         **({"words": words} if words else {}),
     }
 

@@ -4,7 +4,7 @@ Plain frozen data, numpy at most. Positions in audio are ints (samples at 16 kHz
 the stream) everywhere except in `Word`, `Segment` and `Transcript`, which hold seconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -17,6 +17,11 @@ SAMPLE_RATE = 16_000
 WINDOW_SECONDS = 30
 """What one decode hears: the encoder's fixed 1,500 frames of 20 ms."""
 WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
+
+_SURE = 0.5
+"""A language this probable is taken: faster-whisper's `language_detection_threshold`."""
+_LIKELY_ODDS = 5.0
+"""How much likelier speech is to be in the language of what was said before than in another."""
 
 Audio = npt.NDArray[np.float32]
 """float32 [n_samples], mono, 16 kHz, in [-1, 1]."""
@@ -53,6 +58,10 @@ class DecodeOptions:
     task: Task = "transcribe"
     language: str | None = None
     """ISO 639-1 code; None detects it."""
+    allowed_languages: tuple[str, ...] = ()
+    """What a detection chooses from; empty is all."""
+    likely_language: str | None = None
+    """What the rest of the recording is in; taken where a detection is in doubt."""
     prompt: str | None = None
     """Vocabulary and style hint from the user; comes before `DecodeJob.previous_text`."""
     # sampling
@@ -75,6 +84,17 @@ class DecodeOptions:
     """Of files with word times: improbable text between silences longer than this, in seconds, is
     left out, and what is around it heard again."""
     max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """What to do with a file."""
+
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    vad_filter: bool = True
+    """Leave out what a voice activity detector hears no speech in."""
+    multilingual: bool = True
+    """Where the language is to be detected: for every window, not for the whole file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +158,8 @@ class Segment:
     text: str
     words: tuple[Word, ...] = ()
     tokens: tuple[int, ...] = ()
+    language: str = ""
+    """ISO 639-1 code of the decode it is from."""
     avg_logprob: float = 0.0
     no_speech_prob: float = 0.0
     compression_ratio: float = 1.0
@@ -160,6 +182,23 @@ class LanguageDetection:
     language: str
     probability: float
     probabilities: Mapping[str, float]
+
+    def or_likely(self, language: str | None) -> "LanguageDetection":
+        """The same, or `language` where it is nearly as probable as one that is not sure."""
+        probability = self.probabilities.get(language or "", 0.0)
+        if self.probability >= _SURE or probability * _LIKELY_ODDS < self.probability:
+            return self
+        return LanguageDetection(language or "", probability, self.probabilities)
+
+    def among(self, allowed: Collection[str]) -> "LanguageDetection":
+        """The same if only the `allowed` languages exist; unchanged if none of them is known."""
+        chances = {code: p for code, p in self.probabilities.items() if code in allowed}
+        total = sum(chances.values())
+        if not total:
+            return self
+        best = max(chances, key=chances.__getitem__)
+        chances = {code: p / total for code, p in chances.items()}
+        return LanguageDetection(best, chances[best], chances)
 
 
 @dataclass(frozen=True, slots=True)

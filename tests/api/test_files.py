@@ -72,7 +72,7 @@ def test_empty_fields_mean_their_defaults(transcribe, decoder):
     assert transcribe(**dict.fromkeys(names, "")).status_code == 200
     options = decoder.jobs[0].options
     assert decoder.models_asked == ["base"]
-    assert (options.language, options.prompt, options.beam_size) == (None, None, None)
+    assert (options.language, options.prompt, options.beam_size) == (None, None, 5)
     assert options.temperatures[0] == 0.0
     assert len(options.temperatures) > 1
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.policy.world import Spoken, decode, silence, synthesise, words_of
+from tests.policy.world import FakeDetector, Spoken, decode, silence, synthesise, words_of
 from whisper_service.policy.file import FilePlan
 from whisper_service.types import (
     SAMPLE_RATE,
@@ -21,6 +21,10 @@ from whisper_service.types import (
 
 MINUTES = [Spoken(0.5, 0.1 + 0.5 * (i % 7 == 6)) for i in range(99)]
 ENGLISH = DecodeOptions(language="en")
+
+
+def plan_of(options: DecodeOptions, *, max_in_flight: int, **more: bool) -> FilePlan:
+    return FilePlan(options, max_in_flight=max_in_flight, detector=FakeDetector(), **more)
 
 
 def transcribe(
@@ -57,21 +61,21 @@ def text_of(segments: list[Segment]) -> list[str]:
 @pytest.mark.parametrize("newest_first", [False, True])
 @pytest.mark.parametrize("block", [1_000, 80_000, 2_000_000])
 def test_every_word_comes_once_in_order(block: int, newest_first: bool) -> None:
-    plan = FilePlan(ENGLISH, max_in_flight=3)
+    plan = plan_of(ENGLISH, max_in_flight=3)
     segments, _ = transcribe(plan, synthesise(MINUTES), block=block, newest_first=newest_first)
     assert text_of(segments) == words_of(MINUTES)
     assert [segment.id for segment in segments] == list(range(len(segments)))
 
 
 def test_windows_are_cut_in_silence_and_are_nearly_full() -> None:
-    _, jobs = transcribe(FilePlan(ENGLISH, max_in_flight=3), synthesise(MINUTES))
+    _, jobs = transcribe(plan_of(ENGLISH, max_in_flight=3), synthesise(MINUTES))
     assert all(len(job.audio) <= WINDOW_SAMPLES for job in jobs)
     assert all(len(job.audio) > 18 * SAMPLE_RATE for job in jobs[:-1])
     assert not any(job.audio[-1] or job.audio[0] for job in jobs)
 
 
 def test_no_more_windows_are_in_flight_or_waiting_than_allowed() -> None:
-    plan = FilePlan(ENGLISH, max_in_flight=2)
+    plan = plan_of(ENGLISH, max_in_flight=2)
     while plan.wants_audio:
         plan.receive_audio(synthesise(MINUTES[:20]))
     assert plan.next_job() is not None
@@ -79,8 +83,9 @@ def test_no_more_windows_are_in_flight_or_waiting_than_allowed() -> None:
     assert plan.next_job() is None
 
 
-def test_an_unknown_language_is_learned_from_the_first_window_before_the_others_go() -> None:
-    plan = FilePlan(DecodeOptions(), max_in_flight=4)
+@pytest.mark.parametrize(("multilingual", "asked"), [(False, ("de", None)), (True, (None, "de"))])
+def test_the_language_of_the_first_window_is_known_before_the_others_go(multilingual, asked):
+    plan = plan_of(DecodeOptions(), max_in_flight=4, multilingual=multilingual)
     while plan.wants_audio:
         plan.receive_audio(synthesise(MINUTES))
     first = plan.next_job()
@@ -90,11 +95,12 @@ def test_an_unknown_language_is_learned_from_the_first_window_before_the_others_
     plan.receive_hypothesis(first, replace(decode(first), language="de"))
     second = plan.next_job()
     assert second is not None
-    assert (plan.language, second.options.language) == ("de", "de")
+    assert plan.language == "de"
+    assert (second.options.language, second.options.likely_language) == asked
 
 
 def test_a_window_without_text_does_not_decide_the_language() -> None:
-    plan = FilePlan(DecodeOptions(), max_in_flight=4)
+    plan = plan_of(DecodeOptions(), max_in_flight=4)
     plan.receive_audio(np.full(2 * WINDOW_SAMPLES, 0.1, np.float32))
     plan.end_of_audio()
     first = plan.next_job()
@@ -106,14 +112,14 @@ def test_a_window_without_text_does_not_decide_the_language() -> None:
 
 
 def test_silence_is_neither_decoded_nor_kept() -> None:
-    plan = FilePlan(ENGLISH, max_in_flight=2)
+    plan = plan_of(ENGLISH, max_in_flight=2)
     segments, jobs = transcribe(plan, silence(200.0))
     assert (segments, jobs, plan.duration, plan.position) == ([], [], 200.0, 200.0)
 
 
 def test_times_after_long_silence_are_exact() -> None:
     audio = np.concatenate((silence(1000.0), synthesise([Spoken(0.5, 1.0)], lead=0.25)))
-    segments, jobs = transcribe(FilePlan(ENGLISH, max_in_flight=2), audio)
+    segments, jobs = transcribe(plan_of(ENGLISH, max_in_flight=2), audio)
     assert segments[0].start == pytest.approx(1000.25, abs=1e-3)
     assert len(jobs) == 1
 
@@ -127,7 +133,7 @@ def test_a_tail_that_a_hypothesis_left_out_is_decoded_again() -> None:
         return Hypothesis("en", 1.0, (Segment(0, kept[0].start, kept[-1].end, text),))
 
     script = [Spoken(0.8, 0.2)] * 12
-    segments, jobs = transcribe(FilePlan(ENGLISH, max_in_flight=2), synthesise(script), first_half)
+    segments, jobs = transcribe(plan_of(ENGLISH, max_in_flight=2), synthesise(script), first_half)
     assert text_of(segments)[:11] == words_of(script)[:11]
     assert len(jobs) == 3  # of 12 words, 6 and 3 and 2; what is left is shorter than a second
 
@@ -136,7 +142,7 @@ def test_a_decode_that_never_gets_on_ends_after_a_bounded_number_of_tries() -> N
     def stuck(job: DecodeJob) -> Hypothesis:
         return Hypothesis("en", 1.0, (Segment(0, 0.0, 0.01, " a"),))
 
-    segments, jobs = transcribe(FilePlan(ENGLISH, max_in_flight=2), synthesise(MINUTES[:20]), stuck)
+    segments, jobs = transcribe(plan_of(ENGLISH, max_in_flight=2), synthesise(MINUTES[:20]), stuck)
     assert (text_of(segments), len(jobs)) == (["a"], 1)
 
 
@@ -157,7 +163,7 @@ def test_a_window_that_hit_the_token_limit_goes_on_from_its_last_segment() -> No
         )
 
     script = [Spoken(0.5, 0.1)] * 12
-    segments, _ = transcribe(FilePlan(ENGLISH, max_in_flight=2), synthesise(script), limited)
+    segments, _ = transcribe(plan_of(ENGLISH, max_in_flight=2), synthesise(script), limited)
     assert text_of(segments) == words_of(script)
 
 
@@ -166,7 +172,7 @@ def test_segments_never_leave_the_file_or_go_back() -> None:
         end = len(job.audio) / SAMPLE_RATE
         return Hypothesis("en", 1.0, (Segment(0, 0, 9.0, " a"), Segment(1, 8.0, end + 5, " b")))
 
-    plan = FilePlan(ENGLISH, max_in_flight=3)
+    plan = plan_of(ENGLISH, max_in_flight=3)
     segments, _ = transcribe(plan, synthesise(MINUTES), sloppy)
     times = [t for segment in segments for t in (segment.start, segment.end)]
     assert times == sorted(times)
@@ -174,7 +180,7 @@ def test_segments_never_leave_the_file_or_go_back() -> None:
 
 
 def test_one_slow_window_does_not_pile_the_file_up_behind_it() -> None:
-    plan = FilePlan(ENGLISH, max_in_flight=2)
+    plan = plan_of(ENGLISH, max_in_flight=2)
     minute = synthesise(MINUTES)
     slow: DecodeJob | None = None
     n_minutes = 0
@@ -196,7 +202,7 @@ def test_words_stay_within_their_segment() -> None:
         first = Segment(0, 0.0, 1.0, " a", words[:1])
         return Hypothesis("en", 1.0, (first, Segment(1, 0.5, whole, " b", words[1:])))
 
-    segments, _ = transcribe(FilePlan(ENGLISH, max_in_flight=1), synthesise(MINUTES), overlapping)
+    segments, _ = transcribe(plan_of(ENGLISH, max_in_flight=1), synthesise(MINUTES), overlapping)
     for segment in segments:
         assert all(segment.start <= w.start <= w.end <= segment.end for w in segment.words)
 
@@ -210,5 +216,5 @@ def test_text_made_up_between_silences_is_left_out_where_that_is_asked_for() -> 
 
     audio = np.full(14 * SAMPLE_RATE, 0.1, np.float32)
     options = replace(ENGLISH, timestamps="word", hallucination_silence_threshold=2.0)
-    segments, jobs = transcribe(FilePlan(options, max_in_flight=1), audio, inventive)
+    segments, jobs = transcribe(plan_of(options, max_in_flight=1), audio, inventive)
     assert (text_of(segments), len(jobs[1].audio)) == (["one"], 6 * SAMPLE_RATE)

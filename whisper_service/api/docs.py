@@ -158,6 +158,7 @@ _SEGMENT = {
     "avg_logprob": -0.21,
     "compression_ratio": 0.9,
     "no_speech_prob": 0.01,
+    "language": "en",
 }
 _VERBOSE = {
     **_WORDS,

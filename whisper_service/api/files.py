@@ -14,11 +14,11 @@ from whisper_service.api.events import EventsResponse, Tell
 from whisper_service.api.repeats import refuse_repeats
 from whisper_service.api.schemas import DetectForm, DetectionBody, TranscribeForm
 from whisper_service.api.tasks import unless_client_leaves
-from whisper_service.api.transcription import Progress, Transcriber
+from whisper_service.api.transcription import NO_SPEECH, Progress, Transcriber
 from whisper_service.formats import FORMATS, segment_fields, to_summary
 from whisper_service.languages import LANGUAGES
 from whisper_service.settings import Settings
-from whisper_service.types import Transcript
+from whisper_service.types import LanguageDetection, Transcript
 
 MULTIPART = "multipart/form-data"
 N_LANGUAGES = 10
@@ -46,7 +46,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         end `done` with the whole text, or `error`.
         """
         model, options = await resolve_model(decoder, settings, form.model_size), form.options()
-        await check_model(decoder, model, options)
+        await check_model(decoder, model, options.decode)
         file, deadline = await real_file(form.file), request.state.deadline
         if form.stream:
 
@@ -73,20 +73,13 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
     async def detect_language(
         form: Annotated[DetectForm, Form(media_type=MULTIPART)], request: Request
     ) -> DetectionBody:
-        """Say which language the first 30 seconds of a file are spoken in."""
+        """Say which language the first speech in a file is in, as /transcribe would find it."""
         model = await resolve_model(decoder, settings, form.model_size)
         await check_model(decoder, model)
-        found = await unless_client_leaves(
-            request.receive,
-            transcriber.detect_language(await real_file(form.file), model, request.state.deadline),
-        )
-        ranked = sorted(found.probabilities.items(), key=lambda item: item[1], reverse=True)
-        return DetectionBody(
-            language=found.language,
-            name=LANGUAGES.get(found.language, found.language),
-            probability=found.probability,
-            probabilities=dict(ranked[:N_LANGUAGES]),
-        )
+        file, allowed = await real_file(form.file), form.allowed_languages
+        detecting = transcriber.detect_language(file, model, allowed, request.state.deadline)
+        found = await unless_client_leaves(request.receive, detecting)
+        return _detection(found)
 
     return router
 
@@ -97,6 +90,21 @@ async def real_file(upload: UploadFile) -> BinaryIO:
         raise missing_file()  # what a browser sends when no file was chosen
     await asyncio.to_thread(upload.file.fileno)  # makes a spooled file a real one
     return upload.file
+
+
+def _detection(found: LanguageDetection | None) -> DetectionBody:
+    if found is None:
+        return DetectionBody(
+            language="", name="", probability=0.0, probabilities={}, warnings=[NO_SPEECH]
+        )
+    ranked = sorted(found.probabilities.items(), key=lambda item: item[1], reverse=True)
+    return DetectionBody(
+        language=found.language,
+        name=LANGUAGES.get(found.language, found.language),
+        probability=found.probability,
+        probabilities=dict(ranked[:N_LANGUAGES]),
+        warnings=[],
+    )
 
 
 class _Teller:

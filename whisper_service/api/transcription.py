@@ -10,26 +10,28 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import numpy as np
-
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.limits import time_is_up
 from whisper_service.api.metrics import Metrics
 from whisper_service.api.tasks import task_group
 from whisper_service.api.upload_queue import UploadQueue
 from whisper_service.audio.decode import AudioFile, DecodeLimits, open_audio
+from whisper_service.audio.vad import SileroDetector
 from whisper_service.policy.file import FilePlan
 from whisper_service.settings import Settings
 from whisper_service.types import (
-    WINDOW_SAMPLES,
     Audio,
     DecodeJob,
     DecodeOptions,
+    FileOptions,
     Hypothesis,
     LanguageDetection,
     Segment,
     Transcript,
 )
+
+NO_SPEECH = "No speech was heard in the audio."
+"""The warning of a transcript without any."""
 
 Blocks = AsyncGenerator[Audio, None]
 Decode = Callable[[DecodeJob], Awaitable[Hypothesis]]
@@ -108,7 +110,7 @@ class Transcriber:
         self,
         file: BinaryIO,
         model_size: str,
-        options: DecodeOptions,
+        options: FileOptions,
         deadline: float,
         report: Report | None = None,
     ) -> Transcript:
@@ -117,7 +119,12 @@ class Transcriber:
         `file` has to be a real one, with a descriptor. Raises `InvalidAudio`, `AudioTooLong`,
         `TimedOut` at `deadline` (event loop time), and what the decoder raises.
         """
-        plan = FilePlan(options, max_in_flight=self._settings.upload_windows_in_flight)
+        plan = FilePlan(
+            options.decode,
+            max_in_flight=self._settings.upload_windows_in_flight,
+            detector=SileroDetector() if options.vad_filter else None,
+            multilingual=options.multilingual,
+        )
         done: list[Segment] = []
 
         with self.queue.upload() as upload:
@@ -136,27 +143,31 @@ class Transcriber:
                 await drive(plan, blocks, decode, collect)
                 warnings = tuple(audio.warnings)
         return Transcript(
-            language=plan.language or options.language or "",
+            language=plan.language or "",
             duration=plan.duration,
             segments=tuple(done),
-            task=options.task,
+            task=options.decode.task,
             language_probability=plan.language_probability,
-            warnings=warnings,
+            warnings=warnings if plan.has_speech else (*warnings, NO_SPEECH),
         )
 
     async def detect_language(
-        self, file: BinaryIO, model_size: str, deadline: float
-    ) -> LanguageDetection:
-        """Which language the first window of `file` is in; the rest of it is not read."""
-        heard: list[Audio] = []
+        self, file: BinaryIO, model_size: str, allowed: tuple[str, ...], deadline: float
+    ) -> LanguageDetection | None:
+        """Which of the `allowed` languages, or of all, the first speech in `file` is in; None if
+        it holds none.
+
+        What comes after the window that `transcribe` would detect it in is not read.
+        """
+        plan = FilePlan(DecodeOptions(), max_in_flight=1, detector=SileroDetector())
         async with self._time_limit(deadline):
             async with self._open(file) as (_, blocks), aclosing(blocks):
-                async for block in blocks:
-                    heard.append(block)
-                    if sum(map(len, heard)) >= WINDOW_SAMPLES:
-                        break
-            window = np.concatenate(heard)[:WINDOW_SAMPLES]
-            return await self._decoder.detect_language(model_size, window)
+                while (job := plan.next_job()) is None and not plan.is_done:
+                    await _feed(plan, blocks)
+            if job is None:
+                return None
+            found = await self._decoder.detect_language(model_size, job.audio)
+            return found.among(allowed)
 
     @asynccontextmanager
     async def _open(self, file: BinaryIO) -> AsyncGenerator[tuple[AudioFile, Blocks], None]:

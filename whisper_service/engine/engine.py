@@ -216,10 +216,16 @@ class Engine:
     def begin(self, ticket: Ticket, slot: int, lines: list[int]) -> Run:
         """Find out the job's language and make its prompt."""
         options = ticket.job.options
-        detection = self._detect(self._cache, slot, lines[0], options.language)
+        detection = self._language(slot, lines[0], options)
         tokenizer = self._tokenizer(options.task, detection.language)
         prompt = make_prompt(tokenizer, ticket.job, n_text_ctx=self.dims.n_text_ctx)
         return Run(ticket, slot, lines, tokenizer, detection, prompt, self.dims.n_text_ctx)
+
+    def _language(self, slot: int, line: int, options: DecodeOptions) -> LanguageDetection:
+        detection = self._detect(self._cache, slot, line, options.language)
+        if options.language is not None:
+            return detection
+        return detection.among(options.allowed_languages).or_likely(options.likely_language)
 
     def finish(self, run: Run, result: Result) -> None:
         """Answer the run's ticket."""

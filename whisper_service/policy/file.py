@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from whisper_service.policy import energy
-from whisper_service.policy.invention import Kept, without_inventions
+from whisper_service.audio.vad import SpeechDetector
+from whisper_service.policy.segment_times import in_order, to_file_times
+from whisper_service.policy.silence_hallucination import Kept, without_silence_hallucinations
 from whisper_service.policy.windows import Window, WindowCutter
 from whisper_service.types import (
     SAMPLE_RATE,
@@ -26,15 +27,21 @@ from whisper_service.types import (
     DecodeOptions,
     Hypothesis,
     Segment,
-    Word,
 )
 
 _MAX_TRIES = 4
 """Jobs for one window: 30 s in four pieces is already speech denser than any token limit."""
 _UNCOVERED = SAMPLE_RATE
-"""1 s of loud audio after the last segment holds a word or two; less is breath and reverb."""
+"""1 s of speech after the last segment holds a word or two; less is breath and reverb."""
+_SHORTEST_RETRY = 5 * SAMPLE_RATE
+"""What is heard again begins with whole segments before it, if it is shorter: of a word or two
+alone Whisper makes anything."""
 _TOKEN_LIMIT = 224
 """Tokens Whisper gives at most, half its text context; a window that reaches it was cut off."""
+_MAX_PAUSE = 5 * SAMPLE_RATE
+"""Speech after a longer silence has a window of its own."""
+_MAX_PAUSE_BETWEEN_LANGUAGES = 3 * SAMPLE_RATE // 2
+"""The same where each window's language is found out: whoever takes over pauses."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,8 +49,8 @@ class _Progress:
     """One window on its way to segments."""
 
     window: Window
-    start: int
-    """Position from which its audio is still to be decoded."""
+    start: int = 0
+    """Sample of its audio from which it is still to be decoded."""
     segments: list[Segment] = field(default_factory=list)
     n_tries: int = 0
     is_finished: bool = False
@@ -52,10 +59,19 @@ class _Progress:
 class FilePlan:
     """See the module. Segments come in order, with ids from 0 and seconds from the file's start."""
 
-    def __init__(self, options: DecodeOptions, *, max_in_flight: int) -> None:
+    def __init__(
+        self,
+        options: DecodeOptions,
+        *,
+        max_in_flight: int,
+        detector: SpeechDetector | None,
+        multilingual: bool = True,
+    ) -> None:
         self._options = options
         self._max_in_flight = max_in_flight
-        self._cutter = WindowCutter()
+        self._is_multilingual = multilingual and options.language is None
+        max_pause = _MAX_PAUSE_BETWEEN_LANGUAGES if self._is_multilingual else _MAX_PAUSE
+        self._cutter = WindowCutter(detector, max_pause=max_pause)
         self._has_ended = False
         self._windows: deque[_Progress] = deque()
         """Not yet given out as segments, in order."""
@@ -63,6 +79,7 @@ class FilePlan:
         self._in_flight: dict[int, tuple[DecodeJob, _Progress]] = {}
         """By `id` of the job's audio, which the entry keeps alive."""
         self._segments: list[Segment] = []
+        self._n_windows = 0
         self._n_segments = 0
         self._last_end = 0.0
         self._position = 0
@@ -83,6 +100,11 @@ class FilePlan:
     def is_done(self) -> bool:
         """All audio has become segments."""
         return self._has_ended and not self._windows
+
+    @property
+    def has_speech(self) -> bool:
+        """Whether any was heard so far."""
+        return self._n_windows > 0
 
     @property
     def duration(self) -> float:
@@ -113,9 +135,7 @@ class FilePlan:
             return None
         progress = self._waiting.popleft()
         progress.n_tries += 1
-        audio = progress.window.audio[progress.start - progress.window.start :]
-        language = self.language if self._is_language_known else None
-        job = DecodeJob(audio, replace(self._options, language=language))
+        job = DecodeJob(progress.window.audio[progress.start :], self._job_options())
         self._in_flight[id(job.audio)] = (job, progress)
         return job
 
@@ -137,6 +157,13 @@ class FilePlan:
         finished, self._segments = self._segments, []
         return finished
 
+    def _job_options(self) -> DecodeOptions:
+        if not self._is_language_known or self._options.language is not None:
+            return self._options
+        if self._is_multilingual:
+            return replace(self._options, likely_language=self.language)
+        return replace(self._options, language=self.language)
+
     def _learn_language(self, hypothesis: Hypothesis) -> None:
         """Keep the language of the first window with text; before it, the best guess so far."""
         if not self._is_language_known:
@@ -146,46 +173,64 @@ class FilePlan:
 
     def _take_windows(self) -> None:
         while (window := self._cutter.cut()) is not None:
-            progress = _Progress(window, window.start)
+            progress = _Progress(window)
+            self._n_windows += 1
             self._windows.append(progress)
-            if energy.is_silent(window.audio):
-                progress.is_finished = True
-            else:
-                self._waiting.append(progress)
+            self._waiting.append(progress)
         self._release()
 
     def _judge(
         self, progress: _Progress, job: DecodeJob, hypothesis: Hypothesis
     ) -> tuple[list[Segment], int | None]:
-        """Return what to keep and, where the decode broke off early, the position to go on at."""
-        offset, end = progress.start / SAMPLE_RATE, progress.window.end / SAMPLE_RATE
-        segments = [_shift(segment, offset, end) for segment in hypothesis.segments]
+        """Return what to keep and, where the decode broke off early, the sample of the window to
+        go on at."""
+        window = progress.window
+        segments = [
+            replace(to_file_times(segment, window, progress.start), language=hypothesis.language)
+            for segment in hypothesis.segments
+        ]
         if not segments or progress.n_tries >= _MAX_TRIES:
             return segments, None
-        kept = self._without_inventions(progress, segments)
+        kept = self._without_silence_hallucinations(progress, segments)
         if kept.resume_at is not None:
-            at = round(kept.resume_at * SAMPLE_RATE)
-            return list(kept.segments), at if at < progress.window.end else None
+            at = window.offset(round(kept.resume_at * SAMPLE_RATE))
+            return list(kept.segments), at if at < len(window.audio) else None
         was_cut_off = self._was_cut_off(hypothesis.segments)
         if was_cut_off:
             before, broken = hypothesis.segments[-2:]
             heard = round((before.end + broken.start) / 2 * SAMPLE_RATE)
         else:
             heard = round(hypothesis.segments[-1].end * SAMPLE_RATE)
-        is_complete = not was_cut_off and not _holds_speech(job.audio, heard)
-        if is_complete or heard < _UNCOVERED:
+        heard += progress.start
+        is_complete = not was_cut_off and _speech_after(window, heard) <= _UNCOVERED
+        if is_complete or heard < progress.start + _UNCOVERED:
             return segments, None
-        return segments[:-1] if was_cut_off else segments, progress.start + heard
+        return self._resume(progress, segments[:-1] if was_cut_off else segments, heard)
 
-    def _without_inventions(self, progress: _Progress, segments: list[Segment]) -> Kept:
+    def _resume(
+        self, progress: _Progress, segments: list[Segment], heard: int
+    ) -> tuple[list[Segment], int]:
+        """Go on at `heard`, or some segments earlier if little is left from there."""
+        window = progress.window
+        for n_kept in range(len(segments), 0, -1):
+            if len(window.audio) - heard >= _SHORTEST_RETRY:
+                return segments[:n_kept], heard
+            start = window.offset(round(segments[n_kept - 1].start * SAMPLE_RATE))
+            if start < progress.start + _UNCOVERED:
+                return segments[:n_kept], heard
+            heard = start
+        return [], heard
+
+    def _without_silence_hallucinations(self, progress: _Progress, segments: list[Segment]) -> Kept:
         """Where windows are decoded side by side, speech before a window is not known yet: one
         begins with silence only as far as it holds some itself."""
         threshold = self._options.hallucination_silence_threshold
-        start, end = progress.start / SAMPLE_RATE, progress.window.end / SAMPLE_RATE
+        start = progress.window.position(progress.start) / SAMPLE_RATE
+        end = progress.window.end / SAMPLE_RATE
         if threshold is None:
             return Kept(tuple(segments), None)
         last = progress.segments[-1].end if progress.segments else start
-        return without_inventions(
+        return without_silence_hallucinations(
             segments, threshold, start=start, end=end, last_speech=last, content_end=end
         )
 
@@ -198,35 +243,15 @@ class FilePlan:
         """Give out the segments of all windows before the first unfinished one."""
         while self._windows and self._windows[0].is_finished:
             progress = self._windows.popleft()
-            for segment in progress.segments:
-                self._segments.append(self._in_order(segment))
+            end = progress.window.end / SAMPLE_RATE
+            for segment in in_order(progress.segments, self._last_end, end):
+                self._segments.append(replace(segment, id=self._n_segments))
+                self._n_segments += 1
+                self._last_end = segment.end
             self._position = progress.window.end
 
-    def _in_order(self, segment: Segment) -> Segment:
-        start = max(segment.start, self._last_end)
-        self._last_end = max(segment.end, start)
-        words = tuple(
-            replace(word, start=max(word.start, start), end=max(word.end, start))
-            for word in segment.words
-        )
-        numbered = replace(
-            segment, id=self._n_segments, start=start, end=self._last_end, words=words
-        )
-        self._n_segments += 1
-        return numbered
 
-
-def _holds_speech(audio: Audio, start: int) -> bool:
-    """Tell whether more than a second of what follows `start` is as loud as speech before it."""
-    loud = energy.speech_like(audio)
-    return int(loud[start // energy.HOP :].sum()) * energy.HOP > _UNCOVERED
-
-
-def _shift(segment: Segment, offset: float, end: float) -> Segment:
-    """Move a segment from its job's clock to the file's and clip it to `end`."""
-    words = tuple(
-        Word(w.text, min(w.start + offset, end), min(w.end + offset, end), w.probability)
-        for w in segment.words
-    )
-    start, stop = min(segment.start + offset, end), min(segment.end + offset, end)
-    return replace(segment, start=start, end=max(start, stop), words=words)
+def _speech_after(window: Window, at: int) -> int:
+    """Samples of speech in the window after sample `at` of its audio."""
+    position = window.position(at)
+    return sum(max(0, span.end - max(span.start, position)) for span in window.speech)

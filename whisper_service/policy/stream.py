@@ -20,7 +20,7 @@ from whisper_service.audio.vad import SpeechDetector
 from whisper_service.policy.agenda import Agenda
 from whisper_service.policy.endpoint import VadOptions
 from whisper_service.policy.events import Event, SpeechEnded, SpeechStarted, StreamState
-from whisper_service.policy.guard import guard
+from whisper_service.policy.hallucination import without_hallucinations
 from whisper_service.policy.listener import Listener
 from whisper_service.policy.progress import NOTHING, Progress
 from whisper_service.policy.reader import Reader
@@ -131,10 +131,10 @@ class StreamPlan:
     def receive_hypothesis(self, job: DecodeJob, hypothesis: Hypothesis) -> None:
         """Take the answer to the job in flight; raises ValueError for any other."""
         task = self._take_in_flight(job)
-        guarded = guard(hypothesis, job.options)
-        self.n_loops += guarded.n_loops
-        self.n_phrases += guarded.n_phrases
-        self._reader.use(task, guarded.hypothesis)
+        filtered = without_hallucinations(hypothesis, job.options)
+        self.n_loops += filtered.n_loops
+        self.n_phrases += filtered.n_phrases
+        self._reader.use(task, filtered.hypothesis)
         self._advance()
 
     def events(self) -> list[Event]:

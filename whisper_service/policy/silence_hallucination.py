@@ -27,7 +27,7 @@ class Kept:
     """From where the window is to be decoded again; None where nothing was left out."""
 
 
-def without_inventions(
+def without_silence_hallucinations(
     segments: Sequence[Segment],
     threshold: float,
     *,
@@ -46,12 +46,12 @@ def without_inventions(
     if not spoken:
         return Kept(segments, None)
     first = segments[spoken[0]]
-    if is_improbable(first) and first.start - start > threshold:
+    if is_segment_anomaly(first) and first.start - start > threshold:
         return Kept((), first.start)  # heard again without the silence before it
     border = start + WINDOW_SECONDS
     for index, following in zip(spoken, [*spoken[1:], None], strict=True):
         segment = segments[index]
-        if is_improbable(segment):
+        if is_segment_anomaly(segment):
             after = None if following is None else segments[following]
             next_start = end if after is None else after.words[0].start
             has_silence_before = (
@@ -61,7 +61,7 @@ def without_inventions(
             )
             has_silence_after = (
                 next_start - segment.end > threshold
-                or (after is not None and is_improbable(after))
+                or (after is not None and is_segment_anomaly(after))
                 or border - segment.end < _EDGE
             )
             if has_silence_before and has_silence_after:
@@ -72,14 +72,14 @@ def without_inventions(
     return Kept(segments, None)
 
 
-def is_improbable(segment: Segment) -> bool:
+def is_segment_anomaly(segment: Segment) -> bool:
     """Whether its first words are improbable, or too short or long for words."""
     words = [word for word in segment.words if word.text not in _PUNCTUATION][:_LOOKED_AT]
-    score = sum(_oddness(word) for word in words)
+    score = sum(_anomaly_score(word) for word in words)
     return bool(segment.words) and (score >= 3 or score + 0.01 >= len(words))
 
 
-def _oddness(word: Word) -> float:
+def _anomaly_score(word: Word) -> float:
     duration = word.end - word.start
     score = 1.0 if word.probability < 0.15 else 0.0
     return score + max(0.0, 0.133 - duration) * 15 + max(0.0, duration - 2.0)

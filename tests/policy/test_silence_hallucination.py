@@ -11,7 +11,7 @@ from whisper.decoding import DecodingResult
 from whisper.model import ModelDimensions
 from whisper.tokenizer import get_tokenizer
 
-from whisper_service.policy.invention import without_inventions
+from whisper_service.policy.silence_hallucination import without_silence_hallucinations
 from whisper_service.types import Segment, Word
 
 SECONDS = 30
@@ -98,7 +98,7 @@ def test_the_same_is_left_out_and_heard_again_from_the_same_place(
             logprob_threshold=None,
             hallucination_silence_threshold=threshold,
         )["segments"]
-        ours = without_inventions(
+        ours = without_silence_hallucinations(
             said, threshold, start=0.0, end=SECONDS, last_speech=0.0, content_end=SECONDS
         )
         kept = [(s["start"], s["end"]) for s in theirs if s["seek"] == 0 and s["tokens"]]

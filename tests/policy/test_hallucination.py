@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.policy.world import FakeDetector, Spoken, config, stream, synthesise
 from whisper_service.policy.events import Final
-from whisper_service.policy.guard import guard
+from whisper_service.policy.hallucination import without_hallucinations
 from whisper_service.policy.stream import StreamPlan
 from whisper_service.types import DecodeOptions, Hypothesis, Segment, Word
 
@@ -33,42 +33,46 @@ def text(said: Hypothesis) -> str:
     ],
 )
 def test_of_a_loop_one_copy_is_left(looped, left):
-    guarded = guard(hypothesis(looped, compression_ratio=3.0), OPTIONS)
-    assert (text(guarded.hypothesis), guarded.n_loops) == (left, 1)
+    filtered = without_hallucinations(hypothesis(looped, compression_ratio=3.0), OPTIONS)
+    assert (text(filtered.hypothesis), filtered.n_loops) == (left, 1)
 
 
 def test_a_loop_across_segments_is_one_too():
-    guarded = guard(hypothesis(*[" Well, yes."] * 9, compression_ratio=5.0), OPTIONS)
-    (segment,) = guarded.hypothesis.segments
+    filtered = without_hallucinations(
+        hypothesis(*[" Well, yes."] * 9, compression_ratio=5.0), OPTIONS
+    )
+    (segment,) = filtered.hypothesis.segments
     assert (segment.text, segment.end) == (" Well, yes.", 9.0)
 
 
 def test_what_is_left_of_a_loop_lasts_as_long_as_the_loop():
     words = tuple(Word(" no", i / 2, i / 2 + 0.4, 0.9) for i in range(8))
     segment = Segment(0, 0.0, 4.0, " no" * 8, words, compression_ratio=3.0)
-    guarded = guard(Hypothesis("en", 0.9, (segment,)), OPTIONS)
-    assert guarded.hypothesis.segments[0].words == (Word(" no", 0.0, 3.9, 0.9),)
+    filtered = without_hallucinations(Hypothesis("en", 0.9, (segment,)), OPTIONS)
+    assert filtered.hypothesis.segments[0].words == (Word(" no", 0.0, 3.9, 0.9),)
 
 
 def test_repetition_that_the_decode_is_sure_of_is_speech():
     said = hypothesis(" zero zero zero zero zero", compression_ratio=1.2)
-    assert guard(said, OPTIONS).hypothesis is said
+    assert without_hallucinations(said, OPTIONS).hypothesis is said
 
 
 def test_three_times_is_no_loop():
     said = hypothesis(" no no no", compression_ratio=3.0)
-    assert guard(said, OPTIONS).hypothesis is said
+    assert without_hallucinations(said, OPTIONS).hypothesis is said
 
 
 @pytest.mark.parametrize("fields", [{"no_speech_prob": 0.7}, {"avg_logprob": -1.2}])
 def test_a_stock_phrase_out_of_noise_is_dropped(fields):
-    guarded = guard(hypothesis(" Thanks for watching!", " real words", **fields), OPTIONS)
-    assert (text(guarded.hypothesis), guarded.n_phrases) == (" real words", 1)
+    filtered = without_hallucinations(
+        hypothesis(" Thanks for watching!", " real words", **fields), OPTIONS
+    )
+    assert (text(filtered.hypothesis), filtered.n_phrases) == (" real words", 1)
 
 
 def test_a_stock_phrase_that_somebody_says_is_kept():
     said = hypothesis(" Thank you.", no_speech_prob=0.1, avg_logprob=-0.3)
-    assert guard(said, OPTIONS).hypothesis is said
+    assert without_hallucinations(said, OPTIONS).hypothesis is said
 
 
 def test_no_thresholds_switch_it_off():
@@ -76,13 +80,13 @@ def test_no_thresholds_switch_it_off():
         compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None
     )
     said = hypothesis(" a a a a a", no_speech_prob=1.0, avg_logprob=-9.0, compression_ratio=9.0)
-    assert guard(said, off).hypothesis is said
+    assert without_hallucinations(said, off).hypothesis is said
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=40))
 def test_no_word_comes_in_and_none_goes_altogether(letters):
     said = hypothesis("".join(f" {letter}" for letter in letters), compression_ratio=3.0)
-    once = guard(said, OPTIONS).hypothesis
+    once = without_hallucinations(said, OPTIONS).hypothesis
     assert set(text(once).split()) == set(letters)
     assert len(text(once)) <= len(text(said))
 

@@ -42,7 +42,7 @@ STOCK_PHRASES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
+class Filtered:
     """A hypothesis without what was made up, and how much that was."""
 
     hypothesis: Hypothesis
@@ -50,7 +50,7 @@ class Guarded:
     n_phrases: int
 
 
-def guard(hypothesis: Hypothesis, options: DecodeOptions) -> Guarded:
+def without_hallucinations(hypothesis: Hypothesis, options: DecodeOptions) -> Filtered:
     """Drop stock phrases and the copies of loops; thresholds that are None switch it off."""
     kept = [s for s in hypothesis.segments if not _is_stock_phrase(s, options)]
     n_phrases = len(hypothesis.segments) - len(kept)
@@ -58,8 +58,8 @@ def guard(hypothesis: Hypothesis, options: DecodeOptions) -> Guarded:
     if any(_is_repetitive(segment, options) for segment in kept):
         kept, n_loops = _without_loops(kept)
     if not n_phrases and not n_loops:
-        return Guarded(hypothesis, 0, 0)
-    return Guarded(replace(hypothesis, segments=tuple(kept)), n_loops, n_phrases)
+        return Filtered(hypothesis, 0, 0)
+    return Filtered(replace(hypothesis, segments=tuple(kept)), n_loops, n_phrases)
 
 
 def _is_repetitive(segment: Segment, options: DecodeOptions) -> bool:
