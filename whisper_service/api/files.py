@@ -50,17 +50,16 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         file, deadline = await real_file(form.file), request.state.deadline
         if form.stream:
 
-            async def work(tell: Tell) -> None:
+            async def stream(tell: Tell) -> None:
                 teller = _Teller(tell)
                 transcript = await transcriber.transcribe(
-                    file, model, options, deadline, teller.report
+                    file, model, options, deadline, teller.report, audio_track=form.audio_track
                 )
                 await teller.done(transcript)
 
-            return EventsResponse(work, settings.max_upload_events)
-        transcript = await unless_client_leaves(
-            request.receive, transcriber.transcribe(file, model, options, deadline)
-        )
+            return EventsResponse(stream, settings.max_upload_events)
+        work = transcriber.transcribe(file, model, options, deadline, audio_track=form.audio_track)
+        transcript = await unless_client_leaves(request.receive, work)
         chosen = FORMATS[form.response_format]
         return Response(chosen.render(transcript), media_type=chosen.media_type)
 
@@ -76,10 +75,13 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         """Say which language the first 30 seconds of a file are spoken in."""
         model = await resolve_model(decoder, settings, form.model_size)
         await check_model(decoder, model)
-        found = await unless_client_leaves(
-            request.receive,
-            transcriber.detect_language(await real_file(form.file), model, request.state.deadline),
+        work = transcriber.detect_language(
+            await real_file(form.file),
+            model,
+            request.state.deadline,
+            audio_track=form.audio_track,
         )
+        found = await unless_client_leaves(request.receive, work)
         ranked = sorted(found.probabilities.items(), key=lambda item: item[1], reverse=True)
         return DetectionBody(
             language=found.language,

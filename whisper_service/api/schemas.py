@@ -10,6 +10,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from whisper_service.audio.ffmpeg import FORMATS
 from whisper_service.languages import LANGUAGES, language_code
 from whisper_service.types import WINDOW_SECONDS, DecodeOptions, Task
 
@@ -109,11 +110,15 @@ Prompt = Annotated[
 class DetectForm(Input):
     """The form of /detect-language."""
 
-    file: UploadFile = Field(
-        description="Audio or video in any container that ffmpeg reads: wav, mp3, m4a, flac,"
-        " ogg, opus, webm, mp4. A sample is at /sample.wav."
-    )
+    file: UploadFile = Field(description=f"Audio or video: {FORMATS}. A sample is at /sample.wav.")
     model_size: ModelSize = None
+    audio_track: int | None = Field(
+        None,
+        description="Which of the file's audio tracks, counted from 0. Left out, it is the default"
+        " one with the most channels, or the next best where that cannot be decoded.",
+        examples=[0],
+        ge=0,
+    )
 
 
 class TranscribeForm(DetectForm):

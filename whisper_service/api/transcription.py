@@ -111,11 +111,14 @@ class Transcriber:
         options: DecodeOptions,
         deadline: float,
         report: Report | None = None,
+        *,
+        audio_track: int | None = None,
     ) -> Transcript:
         """The whole transcript; `report` hears of every segment before.
 
-        `file` has to be a real one, with a descriptor. Raises `InvalidAudio`, `AudioTooLong`,
-        `TimedOut` at `deadline` (event loop time), and what the decoder raises.
+        `file` has to be a real one, with a descriptor; `audio_track` is as in `open_audio`. Raises
+        `InvalidAudio`, `AudioTooLong`, `InvalidParameter` for the track, `TimedOut` at `deadline`
+        (event loop time), and what the decoder raises.
         """
         plan = FilePlan(options, max_in_flight=self._settings.upload_windows_in_flight)
         done: list[Segment] = []
@@ -126,7 +129,8 @@ class Transcriber:
                 with upload.window():
                     return await self._decoder.decode(model_size, job)
 
-            async with self._time_limit(deadline), self._open(file) as (audio, blocks):
+            async with self._time_limit(deadline), self._open(file, audio_track) as opened:
+                audio, blocks = opened
 
                 async def collect(segments: list[Segment]) -> None:
                     done.extend(segments)
@@ -145,12 +149,17 @@ class Transcriber:
         )
 
     async def detect_language(
-        self, file: BinaryIO, model_size: str, deadline: float
+        self,
+        file: BinaryIO,
+        model_size: str,
+        deadline: float,
+        *,
+        audio_track: int | None = None,
     ) -> LanguageDetection:
         """Which language the first window of `file` is in; the rest of it is not read."""
         heard: list[Audio] = []
         async with self._time_limit(deadline):
-            async with self._open(file) as (_, blocks), aclosing(blocks):
+            async with self._open(file, audio_track) as (_, blocks), aclosing(blocks):
                 async for block in blocks:
                     heard.append(block)
                     if sum(map(len, heard)) >= WINDOW_SAMPLES:
@@ -159,7 +168,9 @@ class Transcriber:
             return await self._decoder.detect_language(model_size, window)
 
     @asynccontextmanager
-    async def _open(self, file: BinaryIO) -> AsyncGenerator[tuple[AudioFile, Blocks], None]:
+    async def _open(
+        self, file: BinaryIO, audio_track: int | None
+    ) -> AsyncGenerator[tuple[AudioFile, Blocks], None]:
         """The audio, and its blocks; ffmpeg's place is free again as soon as those end."""
         settings = self._settings
         limits = DecodeLimits(
@@ -169,7 +180,7 @@ class Transcriber:
         )
         async with AsyncExitStack() as place:
             await place.enter_async_context(self._ffmpeg)
-            async with open_audio(file, limits) as audio:
+            async with open_audio(file, limits, audio_track=audio_track) as audio:
                 yield audio, _and_then(audio.blocks(), place.aclose)
 
     @asynccontextmanager
