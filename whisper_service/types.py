@@ -95,6 +95,8 @@ class FileOptions:
     """Leave out what a voice activity detector hears no speech in."""
     multilingual: bool = True
     """Where the language is to be detected: for every window, not for the whole file."""
+    audio_track: int | None = None
+    """Counts the file's audio tracks from 0; None takes the best that can be decoded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,14 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from tests.api.fakes import FakeDecoder, level, wav
-from tests.policy.world import FakeDetector
-from whisper_service.api import transcription
+from tests.api.fakes import FakeDecoder, hear_any_sound, level, wav
 from whisper_service.api.app import create_app
 from whisper_service.settings import Settings
 
 
 @pytest.fixture(autouse=True)
 def _any_sound_is_speech(monkeypatch):
-    """In files, as FakeDecoder takes it; Silero hears no speech in it."""
-    monkeypatch.setattr(transcription, "SileroDetector", FakeDetector)
+    hear_any_sound(monkeypatch)
 
 
 @pytest.fixture

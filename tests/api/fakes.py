@@ -8,7 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import numpy as np
+import pytest
 
+from tests.policy.world import FakeDetector
+from whisper_service.api import transcription
 from whisper_service.api.decoder import MODELS_MAX_AGE
 from whisper_service.types import (
     SAMPLE_RATE,
@@ -24,6 +27,11 @@ from whisper_service.types import (
 
 PATIENCE = 60.0
 """Seconds after which a test that waits for something has failed."""
+
+
+def hear_any_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In files, as FakeDecoder does: Silero takes its levels for no speech."""
+    monkeypatch.setattr(transcription, "SileroDetector", FakeDetector)
 
 
 def model(name: str, **fields) -> ModelStatus:

@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from tests.api.fakes import level, model, say, wav
+from tests.audio.make import run_ffmpeg
 from whisper_service.errors import InternalError, ModelUnavailable, Overloaded
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
@@ -68,7 +69,7 @@ def test_the_form_reaches_the_decoder(transcribe, decoder):
 
 
 def test_empty_fields_mean_their_defaults(transcribe, decoder):
-    names = ("model_size", "language", "task", "prompt", "temperature", "beam_size")
+    names = ("model_size", "language", "task", "prompt", "temperature", "beam_size", "audio_track")
     assert transcribe(**dict.fromkeys(names, "")).status_code == 200
     options = decoder.jobs[0].options
     assert decoder.models_asked == ["base"]
@@ -93,6 +94,39 @@ def test_language_detection_tells_the_likeliest_ten(client):
     assert (body["language"], body["name"], body["probability"]) == ("de", "german", 0.9)
     assert len(body["probabilities"]) == 10
     assert next(iter(body["probabilities"])) == "de"
+
+
+@pytest.fixture
+def two_tracks(tmp_path):
+    """Silence of one second, then the level 7, as two tracks."""
+    speech, path = tmp_path / "speech.wav", tmp_path / "two.mkv"
+    speech.write_bytes(wav(level(7, 2)))
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono:d=1")
+    run_ffmpeg(*silence, "-i", speech, "-map", "0", "-map", "1", "-c:a", "pcm_s16le", path)
+    return "two.mkv", path.read_bytes()
+
+
+def test_an_audio_track_can_be_chosen(transcribe, two_tracks):
+    assert transcribe(two_tracks, audio_track="0").json()["duration"] == 1.0
+    body = transcribe(two_tracks, audio_track="1").json()
+    assert (body["text"], body["duration"]) == ("level 7", 2.0)
+
+
+@pytest.mark.parametrize("path", ["/transcribe", "/detect-language"])
+def test_a_track_that_the_file_lacks_is_refused(client, two_tracks, path):
+    response = client.post(path, files={"file": two_tracks}, data={"audio_track": "2"})
+    assert error_of(response, 422) == {
+        "code": "invalid_parameter",
+        "message": "The file has no audio track 2; allowed is 0 to 1.",
+        "param": "audio_track",
+        "got": 2,
+        "allowed": "0 to 1",
+    }
+
+
+@pytest.mark.parametrize("track", ["-1", "first", "1.5"])
+def test_a_track_that_is_no_number_is_refused(transcribe, track):
+    assert error_of(transcribe(audio_track=track), 422)["param"] == "audio_track"
 
 
 async def test_ten_files_at_once_are_not_mixed_up(app):

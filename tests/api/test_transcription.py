@@ -141,7 +141,9 @@ async def test_language_detection_reads_one_window_only():
 
     with tempfile.TemporaryFile() as file:
         file.write(wav(level(5, 90)))
-        await Transcriber(Settings(), Listener()).detect_language(file, "base", (), soon())
+        await Transcriber(Settings(), Listener()).detect_language(
+            file, "base", FileOptions(), soon()
+        )
     assert 15 * SAMPLE_RATE < len(heard[0]) <= 30 * SAMPLE_RATE
 
 

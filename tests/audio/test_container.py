@@ -47,6 +47,13 @@ async def test_any_cut_of_any_container_gives_its_sound(files, name, each_ffmpeg
     assert np.array_equal(samples, await decoded([data]))
 
 
+async def test_sound_whose_format_changes_is_not_late(clicks_wav, each_ffmpeg) -> None:
+    encode = ("-ar", "48000", "-c:a", "ac3", "-f", "mpegts", "-")
+    parts = [run_ffmpeg("-i", clicks_wav, "-ac", channels, *encode) for channels in ("6", "2")]
+    samples = await decoded(parts)
+    assert click_times(samples) == pytest.approx([*CLICKS, *(t + 3 for t in CLICKS)], abs=0.06)
+
+
 async def test_fragmented_mp4_is_read_as_it_comes(files) -> None:
     data = files.path("c.mp4", *FRAGMENTED).read_bytes()
     samples = await decoded(pieces(data, seed=1))
@@ -79,10 +86,13 @@ async def test_garbage_is_refused(no_child_left) -> None:
         await decoded([np.random.default_rng(1).bytes(50_000)])
 
 
-async def test_mp4_whose_index_comes_last_is_refused(clicks_wav, tmp_path) -> None:
+@pytest.mark.parametrize("n_times", ["3", "39"])
+async def test_mp4_whose_index_comes_last_is_refused_as_that(
+    n_times, clicks_wav, tmp_path, each_ffmpeg
+) -> None:
     target = tmp_path / "long.m4a"  # of a short one, ffmpeg has the index before it needs it
-    run_ffmpeg("-stream_loop", "39", "-i", clicks_wav, target)
-    with pytest.raises(UndecodableAudio):
+    run_ffmpeg("-stream_loop", n_times, "-i", clicks_wav, target)
+    with pytest.raises(UndecodableAudio, match="index"):
         await decoded([target.read_bytes()])
 
 

@@ -1,9 +1,10 @@
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_service.audio.ffmpeg_log import FfmpegLog
+from whisper_service.audio.ffmpeg_log import AudioTrack, FfmpegLog
 
 MOVIE = b"""\
 [h264 @ 0x55e9df621100] [error] Codec (h264) not on whitelist 'aac'
@@ -26,14 +27,48 @@ def test_the_header_tells_length_and_tracks() -> None:
     log = facts(MOVIE)
     assert log.has_input
     assert log.duration == 3723.5
-    assert log.has_audio
-    assert log.has_video
+    assert log.tracks == [AudioTrack("aac", n_channels=2, is_default=True)]
+    assert log.n_streams == 2
     assert not log.is_damaged  # what went wrong before is only probing
+
+
+@pytest.mark.parametrize(
+    ("layout", "n_channels"),
+    [("mono", 1), ("5.1(side)", 6), ("7.1.4", 12), ("4.0", 4), ("quad", 4), ("11 channels", 11)],
+)
+def test_channels_of_a_track(layout: str, n_channels: int) -> None:
+    line = f"[info]   Stream #0:1: Audio: flac, 48000 Hz, {layout}, s16, 1.5 kb/s\n"
+    assert facts(line.encode()).tracks[0].n_channels == n_channels
+
+
+def test_an_unknown_codec_goes_by_the_files_own_name() -> None:
+    line = b"[info]   Stream #0:1[0x2](und): Audio: none (apac / 0x63617061), 48000 Hz, 4.0\n"
+    assert facts(line).tracks[0].codec == "apac"
+
+
+def test_what_ffmpeg_writes_is_no_track() -> None:
+    output = (
+        b"[info] Output #0, smjpeg, to 'pipe:1':\n[info]   Stream #0:0: Audio: pcm_s16le, mono\n"
+    )
+    assert len(facts(MOVIE + output).tracks) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[tta @ 0x55ac] [error] Codec (tta) not on whitelist 'aac'\n",
+        b"[error] Decoder (codec none) not found for input stream #0:1\n",
+        b"[aist#0:1/none @ 0x5584] [error] Decoding requested, but no decoder found for: x\n",
+    ],
+)
+def test_a_track_without_a_decoder(line: bytes) -> None:
+    assert not facts(line + MOVIE).lacks_decoder  # probing
+    assert facts(MOVIE + line).lacks_decoder
 
 
 def test_a_cover_picture_is_no_video() -> None:
     log = facts(b"[info]   Stream #0:1: Video: mjpeg, 300x300 (attached pic)\n")
-    assert not log.has_video
+    assert log.n_streams == 0
 
 
 def test_an_unknown_length_is_known_to_be_unknown() -> None:
@@ -55,7 +90,7 @@ def test_tags_cannot_pose_as_facts() -> None:
     )
     log = facts(b"[info] Input #0, mp3, from 'x':\n" + tags)
     assert log.duration is None
-    assert not log.has_audio
+    assert log.tracks == []
     assert not log.is_damaged
     assert not log.lacks_index
 
@@ -80,5 +115,5 @@ def test_facts_do_not_depend_on_how_the_text_was_cut(cuts: list[int]) -> None:
     log, edges = FfmpegLog(), [0, *sorted(cuts), len(MOVIE)]
     for a, b in pairwise(edges):
         log.feed(MOVIE[a:b])
-    assert (log.duration, log.has_audio, log.has_video) == (3723.5, True, True)
+    assert (log.duration, len(log.tracks), log.n_streams) == (3723.5, 1, 2)
     assert list(log.tail) == MOVIE.decode().splitlines()

@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 import pytest
 import uvicorn
 
-from tests.api.fakes import FakeDecoder, level, wav
+from tests.api.fakes import FakeDecoder, hear_any_sound, level, wav
 from whisper_service.api.app import create_app
 from whisper_service.settings import Settings
 
 PATIENCE = 30.0
+
+
+@pytest.fixture(autouse=True)
+def _any_sound_is_speech(monkeypatch):
+    hear_any_sound(monkeypatch)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from whisper_service.api.events import EventsResponse, Tell
 from whisper_service.api.repeats import refuse_repeats
 from whisper_service.api.schemas import DetectForm, DetectionBody, TranscribeForm
 from whisper_service.api.tasks import unless_client_leaves
-from whisper_service.api.transcription import NO_SPEECH, Progress, Transcriber
+from whisper_service.api.transcription import Detected, Progress, Transcriber
 from whisper_service.formats import FORMATS, segment_fields, to_summary
 from whisper_service.languages import LANGUAGES
 from whisper_service.settings import Settings
@@ -50,17 +50,16 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         file, deadline = await real_file(form.file), request.state.deadline
         if form.stream:
 
-            async def work(tell: Tell) -> None:
+            async def stream(tell: Tell) -> None:
                 teller = _Teller(tell)
                 transcript = await transcriber.transcribe(
                     file, model, options, deadline, teller.report
                 )
                 await teller.done(transcript)
 
-            return EventsResponse(work, settings.max_upload_events)
-        transcript = await unless_client_leaves(
-            request.receive, transcriber.transcribe(file, model, options, deadline)
-        )
+            return EventsResponse(stream, settings.max_upload_events)
+        work = transcriber.transcribe(file, model, options, deadline)
+        transcript = await unless_client_leaves(request.receive, work)
         chosen = FORMATS[form.response_format]
         return Response(chosen.render(transcript), media_type=chosen.media_type)
 
@@ -76,10 +75,9 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         """Say which language the first speech in a file is in, as /transcribe would find it."""
         model = await resolve_model(decoder, settings, form.model_size)
         await check_model(decoder, model)
-        file, allowed = await real_file(form.file), form.allowed_languages
-        detecting = transcriber.detect_language(file, model, allowed, request.state.deadline)
-        found = await unless_client_leaves(request.receive, detecting)
-        return _detection(found)
+        file, options = await real_file(form.file), form.options()
+        work = transcriber.detect_language(file, model, options, request.state.deadline)
+        return _detection_body(await unless_client_leaves(request.receive, work))
 
     return router
 
@@ -92,18 +90,15 @@ async def real_file(upload: UploadFile) -> BinaryIO:
     return upload.file
 
 
-def _detection(found: LanguageDetection | None) -> DetectionBody:
-    if found is None:
-        return DetectionBody(
-            language="", name="", probability=0.0, probabilities={}, warnings=[NO_SPEECH]
-        )
-    ranked = sorted(found.probabilities.items(), key=lambda item: item[1], reverse=True)
+def _detection_body(found: Detected) -> DetectionBody:
+    detection = found.detection or LanguageDetection("", 0.0, {})
+    ranked = sorted(detection.probabilities.items(), key=lambda item: item[1], reverse=True)
     return DetectionBody(
-        language=found.language,
-        name=LANGUAGES.get(found.language, found.language),
-        probability=found.probability,
+        language=detection.language,
+        name=LANGUAGES.get(detection.language, detection.language),
+        probability=detection.probability,
         probabilities=dict(ranked[:N_LANGUAGES]),
-        warnings=[],
+        warnings=list(found.warnings),
     )
 
 

@@ -10,6 +10,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from whisper_service.audio.ffmpeg import FORMATS
 from whisper_service.languages import LANGUAGES, language_code
 from whisper_service.types import WINDOW_SECONDS, DecodeOptions, FileOptions, Task
 
@@ -134,12 +135,21 @@ Prompt = Annotated[
 class DetectForm(Input):
     """The form of /detect-language."""
 
-    file: UploadFile = Field(
-        description="Audio or video in any container that ffmpeg reads: wav, mp3, m4a, flac,"
-        " ogg, opus, webm, mp4. A sample is at /sample.wav."
-    )
+    file: UploadFile = Field(description=f"Audio or video: {FORMATS}. A sample is at /sample.wav.")
     model_size: ModelSize = None
+    audio_track: int | None = Field(
+        None,
+        description="Which of the file's audio tracks, counted from 0. Left out, it is the default"
+        " one with the most channels, or the next best where that cannot be decoded.",
+        examples=[0],
+        ge=0,
+    )
     allowed_languages: Languages = ()
+
+    def options(self) -> FileOptions:
+        """What the form asks for."""
+        decode = DecodeOptions(allowed_languages=self.allowed_languages)
+        return FileOptions(decode, audio_track=self.audio_track)
 
 
 class TranscribeForm(DetectForm):
@@ -238,7 +248,12 @@ class TranscribeForm(DetectForm):
             timestamps="word" if self.word_timestamps else "segment",
             hallucination_silence_threshold=self.hallucination_silence_threshold,
         )
-        return FileOptions(decode, vad_filter=self.vad_filter, multilingual=self.multilingual)
+        return FileOptions(
+            decode,
+            vad_filter=self.vad_filter,
+            multilingual=self.multilingual,
+            audio_track=self.audio_track,
+        )
 
 
 class WordBody(Output):
@@ -326,7 +341,10 @@ class DetectionBody(Output):
         description="The ten likeliest languages, likeliest first.",
         examples=[{"en": 0.98, "de": 0.01}],
     )
-    warnings: list[str] = Field(description="That no speech was heard, if none was.", examples=[[]])
+    warnings: list[str] = Field(
+        description="What was wrong with the audio; that no speech was heard, if none was.",
+        examples=[[]],
+    )
 
 
 class ModelBody(Output):

@@ -50,6 +50,14 @@ class Progress:
     """Seconds in all, as far as is known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """What language a file was found to be in; None where nobody speaks in it."""
+
+    detection: LanguageDetection | None
+    warnings: tuple[str, ...]
+
+
 Report = Callable[[Progress], Awaitable[None]]
 
 
@@ -117,7 +125,8 @@ class Transcriber:
         """The whole transcript; `report` hears of every segment before.
 
         `file` has to be a real one, with a descriptor. Raises `InvalidAudio`, `AudioTooLong`,
-        `TimedOut` at `deadline` (event loop time), and what the decoder raises.
+        `InvalidParameter` for the track, `TimedOut` at `deadline` (event loop time), and what the
+        decoder raises.
         """
         plan = FilePlan(
             options.decode,
@@ -133,7 +142,8 @@ class Transcriber:
                 with upload.window():
                     return await self._decoder.decode(model_size, job)
 
-            async with self._time_limit(deadline), self._open(file) as (audio, blocks):
+            async with self._time_limit(deadline), self._open(file, options.audio_track) as opened:
+                audio, blocks = opened
 
                 async def collect(segments: list[Segment]) -> None:
                     done.extend(segments)
@@ -152,25 +162,26 @@ class Transcriber:
         )
 
     async def detect_language(
-        self, file: BinaryIO, model_size: str, allowed: tuple[str, ...], deadline: float
-    ) -> LanguageDetection | None:
-        """Which of the `allowed` languages, or of all, the first speech in `file` is in; None if
-        it holds none.
+        self, file: BinaryIO, model_size: str, options: FileOptions, deadline: float
+    ) -> Detected:
+        """Which language the first speech in `file` is in.
 
         What comes after the window that `transcribe` would detect it in is not read.
         """
         plan = FilePlan(DecodeOptions(), max_in_flight=1, detector=SileroDetector())
         async with self._time_limit(deadline):
-            async with self._open(file) as (_, blocks), aclosing(blocks):
+            async with self._open(file, options.audio_track) as (audio, blocks), aclosing(blocks):
                 while (job := plan.next_job()) is None and not plan.is_done:
                     await _feed(plan, blocks)
             if job is None:
-                return None
+                return Detected(None, (*audio.warnings, NO_SPEECH))
             found = await self._decoder.detect_language(model_size, job.audio)
-            return found.among(allowed)
+            return Detected(found.among(options.decode.allowed_languages), tuple(audio.warnings))
 
     @asynccontextmanager
-    async def _open(self, file: BinaryIO) -> AsyncGenerator[tuple[AudioFile, Blocks], None]:
+    async def _open(
+        self, file: BinaryIO, audio_track: int | None
+    ) -> AsyncGenerator[tuple[AudioFile, Blocks], None]:
         """The audio, and its blocks; ffmpeg's place is free again as soon as those end."""
         settings = self._settings
         limits = DecodeLimits(
@@ -180,7 +191,7 @@ class Transcriber:
         )
         async with AsyncExitStack() as place:
             await place.enter_async_context(self._ffmpeg)
-            async with open_audio(file, limits) as audio:
+            async with open_audio(file, limits, audio_track=audio_track) as audio:
                 yield audio, _and_then(audio.blocks(), place.aclose)
 
     @asynccontextmanager

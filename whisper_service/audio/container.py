@@ -12,8 +12,15 @@ from contextlib import asynccontextmanager
 from whisper_service.audio.decode import no_audio
 from whisper_service.audio.ffmpeg_process import FfmpegProcess, run_ffmpeg
 from whisper_service.audio.pcm import PcmReader
+from whisper_service.audio.timeline import Timeline
 from whisper_service.errors import UndecodableAudio
 from whisper_service.types import SAMPLE_RATE, Audio, PcmFormat
+
+_MAX_GAP_SECONDS = 30
+"""Live, nobody waits longer for sound that was lost on the way; and a few bytes that claim an
+hour's gap would have an hour of silence looked through."""
+_BLOCK_BYTES = 64 * 1024
+"""2 s: what ffmpeg had ready at once, or a part of a gap."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +52,17 @@ class Container:
         `NoAudioTrack` where it holds no sound that can be decoded, `UndecodableAudio` where it
         becomes unreadable, `TimedOut` where ffmpeg does not come to its end.
         """
-        while data := await self._ffmpeg.read_some():
-            samples = self._reader.read(data)
-            self._n_samples += len(samples)
-            yield samples
+        timeline: Timeline | None = None
+        while data := await self._ffmpeg.read():
+            if timeline is None:
+                await self._ffmpeg.wait_for_header()  # told before any sound
+                container = self._ffmpeg.log.container
+                timeline = Timeline(container, max_gap_seconds=_MAX_GAP_SECONDS)
+            timeline.feed(data)
+            while data := timeline.take(_BLOCK_BYTES):
+                samples = self._reader.read(data)
+                self._n_samples += len(samples)
+                yield samples
         self._judge(await self._ffmpeg.wait())
 
     def _judge(self, status: int) -> None:
@@ -60,6 +74,12 @@ class Container:
             raise UndecodableAudio(
                 f"The container cannot be read on after {self._n_samples / SAMPLE_RATE:.1f} s;"
                 " send one recording from its beginning, its bytes in order."
+            )
+        if log.lacks_index or log.is_index_last:
+            raise UndecodableAudio(
+                "The stream cannot be decoded: it is an mp4 whose index (moov) comes after its"
+                " sound. Send it as a file, or write it with its index first (ffmpeg: -movflags"
+                " +faststart) or in fragments."
             )
         raise no_audio(log)
 

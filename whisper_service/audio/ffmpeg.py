@@ -17,20 +17,31 @@ from functools import cache
 from whisper_service.types import SAMPLE_RATE
 
 DEMUXERS = (
-    *("wav", "w64", "aiff", "au", "caf", "flac", "wv", "mp3", "aac", "amr"),  # sound alone
-    *("ogg", "mov", "matroska", "asf", "avi", "flv", "mpegts", "mpeg"),  # sound, perhaps video
+    *("wav", "w64", "aiff", "au", "caf", "voc", "flac", "wv", "tta", "mp3", "aac"),  # sound alone
+    *("ac3", "eac3", "dts", "dtshd", "truehd", "mlp", "amr", "gsm"),
+    *("ogg", "mov", "matroska", "asf", "avi", "flv", "mpegts", "mpeg", "mxf"),  # perhaps video
 )
 """Containers that hold their own data; no playlist (hls, dash, concat), no list of pictures, no
 session description. `mov` is also mp4 and m4a and `matroska` also webm. mov can point to other
 files (dref); ffmpeg follows that only with `-enable_drefs 1`."""
 
-_PCM = "u8 s8 s16le s16be s24le s24be s32le s32be f32le f32be f64le f64be mulaw alaw bluray dvd"
-_ADPCM = "ms ima_wav ima_qt swf yamaha"
+FORMATS = (
+    "wav, mp3, m4a, flac, ogg, opus, aac, aiff, caf, au, amr, wma, ac3, dts, truehd, tta, wv, voc,"
+    " gsm, and the sound of mp4, mov, mkv, webm, avi, flv, wmv, mpg, ts and mxf"
+)
+"""What users are told, by the names that such files end in."""
+
+_PCM = (
+    "u8 s8 s16le s16be s24le s24be s32le s32be s64le s64be f32le f32be f64le f64be"
+    " mulaw alaw bluray dvd"
+)
+_ADPCM = "ms ima_wav ima_qt swf yamaha sbpro_2 sbpro_3 sbpro_4"
 DECODERS = (
     *(f"pcm_{name}" for name in _PCM.split()),
     *(f"adpcm_{name}" for name in _ADPCM.split()),
     *("mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "aac", "aac_fixed", "aac_latm"),
-    *("libfdk_aac", "ac3", "ac3_fixed", "eac3", "dca", "alac", "flac", "wavpack", "opus"),
+    *("libfdk_aac", "ac3", "ac3_fixed", "eac3", "dca", "truehd", "mlp"),
+    *("alac", "flac", "wavpack", "tta", "opus"),
     *("libopus", "vorbis", "libvorbis", "speex", "libspeex", "gsm", "gsm_ms", "libgsm"),
     *("libgsm_ms", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "g722", "g726"),
     *("wmav1", "wmav2", "wmapro", "wmavoice", "wmalossless", "nellymoser"),
@@ -39,27 +50,20 @@ DECODERS = (
 """Sound; and the two video codecs whose first frames must be seen to know where the time of a
 matroska file begins. No other video in a file is decoded, not even to find out what it is."""
 
-_MAX_GAP_SECONDS = 3600
-"""ffmpeg makes a gap's silence in one piece, in memory: 0.2 GB an hour."""
-_MAX_LIVE_GAP_SECONDS = 30
-"""Live, nobody waits longer for sound that was lost on the way; and a few bytes that claim an
-hour's gap would have an hour of silence looked through."""
-# Sound goes where its timestamps say: a track that starts late or has gaps is filled with silence,
-# so that times agree with a player's. That is `async=1`, which alone would also drop sound whose
-# timestamps fall back, as where recordings were joined end to end (the second one starts at 0
-# again). So a clock that falls back by over 0.1 s, or leaps beyond any likely gap, first has its
-# leap taken out. Register 0 is the timestamp expected next, 1 what is added, 2 the leap. Without
-# gaps the samples are, bit for bit, those of openai-whisper's `load_audio`.
-_CLOCK = (
-    "st(2,PTS+ld(1)-ld(0));"
-    "st(1,if(lt(ld(2),-SR/10)+gt(ld(2),SR*{max_gap}),ld(0)-PTS,ld(1)));"
-    "st(0,PTS+ld(1)+NB_SAMPLES);"
-    "PTS+ld(1)"
+# Packets leave with the time at which they belong, for `timeline` to read: 16 times the samples, as
+# SMJPEG counts milliseconds. ffmpeg's muxers take no time that falls back, as where recordings were
+# joined end to end (the second one starts at 0 again): it is told as a leap two hours ahead, more
+# than any gap. The filter is one for packets; those for sound are built anew, and forget, when rate
+# or channels change. Register 0 is what is added.
+_STAMPS = (
+    f"setts=ts='st(0,ld(0)+if(lt(PTS,PREV_INPTS),PREV_INPTS-PTS+{2 * 3600 * SAMPLE_RATE},0));"
+    "16*(PTS+ld(0))'"
 )
-_FILTERS = (
-    f"aresample={SAMPLE_RATE},aformat=sample_fmts=s16:channel_layouts=mono,"
-    f"asetpts='{_CLOCK}',"
-    "aresample=async=1:first_pts=0"
+_OUTPUT = (
+    *("-vn", "-sn", "-dn"),
+    *("-ac", "1", "-ar", str(SAMPLE_RATE), "-c:a", "pcm_s16le"),  # as openai-whisper's load_audio
+    *("-bsf:a", _STAMPS, "-avoid_negative_ts", "disabled", "-map_metadata", "-1"),
+    *("-f", "smjpeg", "pipe:1"),
 )
 
 _LIVE_PROBE_BYTES = 32 * 1024
@@ -83,10 +87,14 @@ def find_ffmpeg() -> str:
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
-def decode_command(ffmpeg: str, fd: int) -> list[str]:
-    """Return the command that writes the sound in open file `fd` to stdout: s16le, mono, 16 kHz.
+def decode_command(
+    ffmpeg: str, fd: int, *, track: int | None = None, decoder: str | None = None
+) -> list[str]:
+    """Return the command that writes the sound in open file `fd` to stdout, for a `Timeline`.
 
-    The file is opened again by its number, which gives a seekable input without a name.
+    The file is opened again by its number, which gives a seekable input without a name. `track`
+    counts audio tracks from 0; None leaves the choice to ffmpeg: of the default ones, else of all,
+    the one with the most channels. `decoder` is one of `DECODERS`, where ffmpeg would take another.
     """
     folder = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
     # fmt: off
@@ -97,18 +105,18 @@ def decode_command(ffmpeg: str, fd: int) -> list[str]:
         "-format_whitelist", ",".join(DEMUXERS),
         "-codec_whitelist", ",".join(DECODERS),
         "-threads", "1",
+        *(() if decoder is None else ("-c:a", decoder)),
         "-i", f"file:{folder}/{fd}",
-        # output: of several audio streams the default one, else that with the most channels
-        "-vn", "-sn", "-dn",
-        "-af", _FILTERS.format(max_gap=_MAX_GAP_SECONDS),
+        # output
+        *(() if track is None else ("-map", f"0:a:{track}")),
         "-flush_packets", "0",  # write when a buffer is full, not at each packet of 26 ms
-        "-f", "s16le", "pipe:1",
+        *_OUTPUT,
     ]
     # fmt: on
 
 
 def live_command(ffmpeg: str) -> list[str]:
-    """Return the command that decodes stdin as it comes, to stdout: s16le, mono, 16 kHz."""
+    """Return the command that decodes stdin as it comes, to stdout, for a `Timeline`."""
     # fmt: off
     return [
         ffmpeg, "-hide_banner", "-nostats", "-loglevel", "level+info",
@@ -120,10 +128,8 @@ def live_command(ffmpeg: str) -> list[str]:
         "-threads", "1",
         "-probesize", str(_LIVE_PROBE_BYTES), "-analyzeduration", "500000",
         "-i", "pipe:0",
-        "-vn", "-sn", "-dn",
-        "-af", _FILTERS.format(max_gap=_MAX_LIVE_GAP_SECONDS),
         "-flush_packets", "1",
-        "-f", "s16le", "pipe:1",
+        *_OUTPUT,
     ]
     # fmt: on
 

@@ -35,6 +35,8 @@ class FfmpegProcess:
         self._header = asyncio.Event()
         self._log_end = asyncio.Event()
         self._has_input_ended = asyncio.Event()
+        if process.stdin is None:
+            self._has_input_ended.set()
         self.log = FfmpegLog()
 
     async def wait_for_header(self) -> None:
@@ -42,18 +44,7 @@ class FfmpegProcess:
         async with self._time_limit("to recognise the file"):
             await self._header.wait()
 
-    async def read(self, n_bytes: int) -> bytes:
-        """Return `n_bytes` of output, fewer only where the output ends."""
-        data = bytearray()
-        while len(data) < n_bytes:
-            async with self._time_limit("without decoding any audio"):
-                more = await self._stdout.read(n_bytes - len(data))
-            if not more:
-                break
-            data += more
-        return bytes(data)
-
-    async def read_some(self) -> bytes:
+    async def read(self) -> bytes:
         """Return the next output, at most `_STREAM_LIMIT` bytes; b"" at its end.
 
         Waits as long as the input stays open: whoever feeds it may pause.
@@ -122,13 +113,22 @@ class FfmpegProcess:
 
 @asynccontextmanager
 async def run_ffmpeg(
-    fd: int | None, *, max_wait: float, cpu_seconds: float
+    fd: int | None,
+    *,
+    max_wait: float,
+    cpu_seconds: float,
+    track: int | None = None,
+    decoder: str | None = None,
 ) -> AsyncIterator[FfmpegProcess]:
     """Decode the open file `fd`, or what is fed; the process is gone when the block is left,
-    whatever happened."""
+    whatever happened. Of a file, `track` and `decoder` are as in `decode_command`."""
     ffmpeg = await asyncio.to_thread(find_ffmpeg)
+    if fd is None:
+        command = live_command(ffmpeg)
+    else:
+        command = decode_command(ffmpeg, fd, track=track, decoder=decoder)
     process = await asyncio.create_subprocess_exec(
-        *(live_command(ffmpeg) if fd is None else decode_command(ffmpeg, fd)),
+        *command,
         stdin=asyncio.subprocess.PIPE if fd is None else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -7,15 +7,24 @@ The samples are those ffmpeg gives, bit for bit; anything else, and anything odd
 
 import asyncio
 import os
+import struct
 import wave
 from typing import BinaryIO
 
 from whisper_service.types import SAMPLE_RATE
 
 _SAMPLE_BYTES = 2
-_UNKNOWN_RIFF_SIZE = 0x7FFF_0000
-"""Programs that write to a pipe, where they cannot come back to the header, put 0 there or about
-the largest number of 31 or 32 bits."""
+_UNKNOWN_RIFF_SIZE = 1_000_000_000
+"""Programs that write to a pipe, where they cannot come back to the header, put 0 there or a number
+that no recording reaches: 1 or 2 billion, about the largest of 30, 31 or 32 bits."""
+
+
+_HEADER_BYTES = 64 * 1024
+"""Within which the description of the format is looked for."""
+_FORMAT = struct.Struct("<HHIIHH")
+"""Tag, channels, rate, bytes a second, bytes of a frame, bits of a sample."""
+_EXTENSIBLE = 0xFFFE
+_PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
 
 
 class PlainWav:
@@ -56,3 +65,19 @@ def is_cut_riff(fd: int) -> bool:
     if header[:4] != b"RIFF" or size >= _UNKNOWN_RIFF_SIZE:
         return False
     return os.fstat(fd).st_size < size + 8 - 1  # one byte of padding may be missing
+
+
+def is_padded_pcm(fd: int) -> bool:
+    """Whether a wav file holds whole numbers of 24 bits or fewer in 32, as its extensible header
+    says; ffmpeg takes them for the floats that Cool Edit once wrote with such sizes."""
+    head = os.pread(fd, _HEADER_BYTES, 0)
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return False
+    at = 12
+    while at + 8 <= len(head) and head[at : at + 4] != b"fmt ":
+        size = int.from_bytes(head[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    tag, n_channels, *_, frame_bytes, _ = _FORMAT.unpack(head[at + 8 : at + 24].ljust(16, b"\0"))
+    valid_bits = int.from_bytes(head[at + 26 : at + 28], "little")
+    is_pcm = tag == _EXTENSIBLE and head[at + 32 : at + 48] == _PCM_GUID
+    return is_pcm and frame_bytes == 4 * n_channels and 0 < valid_bits <= 24

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from whisper_service.api.refusals import refuse
 from whisper_service.api.schemas import DEFAULT_BEAM_SIZE, Input, Language, Languages, Prompt
+from whisper_service.audio.ffmpeg import FORMATS
 from whisper_service.models.names import DEFAULT_MODEL_NAMES
 from whisper_service.types import DecodeOptions, FileOptions, Task
 
@@ -37,10 +38,7 @@ class SpeechForm(Input):
     """What both routes take."""
 
     task: ClassVar[Task]
-    file: UploadFile = Field(
-        description="Audio or video in any container that ffmpeg reads: flac, mp3, mp4, m4a, ogg,"
-        " wav, webm."
-    )
+    file: UploadFile = Field(description=f"Audio or video: {FORMATS}.")
     model: str = Field(
         description="One of GET /v1/models; `whisper-1` is the service's default model.",
         examples=[DEFAULT_MODEL_NAMES[0]],
