@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.policy.world import FakeDetector, Spoken, config, stream, synthesise
 from whisper_service.policy.events import Final
-from whisper_service.policy.hallucination import without_hallucinations
+from whisper_service.policy.hallucination import is_invented, without_hallucinations
 from whisper_service.policy.stream import StreamPlan
 from whisper_service.types import DecodeOptions, Hypothesis, Segment, Word
 
@@ -75,12 +75,29 @@ def test_a_stock_phrase_that_somebody_says_is_kept():
     assert without_hallucinations(said, OPTIONS).hypothesis is said
 
 
+@pytest.mark.parametrize(
+    ("text", "fields", "expected"),
+    [
+        (" He was there.", {"avg_logprob": -1.1}, False),
+        (" He was there.", {"avg_logprob": -1.3}, True),
+        (" You", {"avg_logprob": -0.85, "no_speech_prob": 0.5}, True),
+        (" No. No. Leave now and find a safe distance. Live safe.", {}, True),
+        (" No.", {}, False),
+    ],
+)
+def test_text_that_the_decode_does_not_believe_or_nobody_can_speak_is_invented(
+    text, fields, expected
+):
+    assert is_invented(hypothesis(text, **fields), OPTIONS, speech_seconds=0.9) is expected
+
+
 def test_no_thresholds_switch_it_off():
     off = DecodeOptions(
         compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None
     )
     said = hypothesis(" a a a a a", no_speech_prob=1.0, avg_logprob=-9.0, compression_ratio=9.0)
     assert without_hallucinations(said, off).hypothesis is said
+    assert not is_invented(said, off, speech_seconds=0.1)
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=40))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from whisper_service.audio.vad import SpeechDetector
+from whisper_service.policy.hallucination import is_invented, without_hallucinations
 from whisper_service.policy.segment_times import in_order, to_file_times
 from whisper_service.policy.silence_hallucination import Kept, without_silence_hallucinations
 from whisper_service.policy.windows import Window, WindowCutter
@@ -142,6 +143,7 @@ class FilePlan:
     def receive_hypothesis(self, job: DecodeJob, hypothesis: Hypothesis) -> None:
         """Take the answer to a job of this plan; raises KeyError for any other."""
         _, progress = self._in_flight.pop(id(job.audio))
+        hypothesis = self._without_hallucinations(progress, hypothesis)
         self._learn_language(hypothesis)
         kept, resume_at = self._judge(progress, job, hypothesis)
         progress.segments += kept
@@ -220,6 +222,13 @@ class FilePlan:
                 return segments[:n_kept], heard
             heard = start
         return [], heard
+
+    def _without_hallucinations(self, progress: _Progress, hypothesis: Hypothesis) -> Hypothesis:
+        filtered = without_hallucinations(hypothesis, self._options).hypothesis
+        speech_seconds = _speech_after(progress.window, progress.start) / SAMPLE_RATE
+        if is_invented(filtered, self._options, speech_seconds):
+            return replace(filtered, segments=())
+        return filtered
 
     def _without_silence_hallucinations(self, progress: _Progress, segments: list[Segment]) -> Kept:
         """Where windows are decoded side by side, speech before a window is not known yet: one

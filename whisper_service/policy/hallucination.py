@@ -1,7 +1,6 @@
-"""What Whisper makes up, taken out of a live stream's hypotheses: loops, and phrases out of noise.
+"""What Whisper makes up, taken out of hypotheses: loops, phrases out of noise, text of no speech.
 
-Only where the decode itself is in doubt: real speech repeats words and says "thank you", too. A
-file is left as openai-whisper gives it; live, nobody can take the text back afterwards.
+Only where the decode itself is in doubt: real speech repeats words and says "thank you", too.
 """
 
 from collections.abc import Sequence
@@ -15,6 +14,14 @@ _LONGEST = 12
 _COPIES = 4
 """As many in a row are a loop: three are still said ("no, no, no"), and the decode, which its
 compression ratio says is repetitive, must get its ratio from somewhere."""
+
+_LEAST_CONFIDENCE = -1.25
+"""Mean log-probability less the probability of no speech. Of a thousand windows of real speech,
+clean, noisy and over the telephone, base and tiny.en had none below -1.05; of what base wrote for
+noises, tones and clicks nothing was above -1.3."""
+_DENSEST = 35
+"""Characters a second of speech: quick speakers say 20. `_ANY_LENGTH` more are always allowed."""
+_ANY_LENGTH = 20
 
 STOCK_PHRASES = frozenset(
     spelling(phrase)
@@ -60,6 +67,20 @@ def without_hallucinations(hypothesis: Hypothesis, options: DecodeOptions) -> Fi
     if not n_phrases and not n_loops:
         return Filtered(hypothesis, 0, 0)
     return Filtered(replace(hypothesis, segments=tuple(kept)), n_loops, n_phrases)
+
+
+def is_invented(hypothesis: Hypothesis, options: DecodeOptions, speech_seconds: float) -> bool:
+    """Whether a window's whole text is made up: the decode does not believe in it, whatever the
+    temperature, or so much cannot be said in `speech_seconds`.
+
+    Thresholds that are None switch it off.
+    """
+    if options.logprob_threshold is None or options.no_speech_threshold is None:
+        return False
+    segments = hypothesis.segments
+    confidence = min((s.avg_logprob - s.no_speech_prob for s in segments), default=0.0)
+    n_letters = sum(len(segment.text) for segment in segments)
+    return confidence < _LEAST_CONFIDENCE or n_letters > _DENSEST * speech_seconds + _ANY_LENGTH
 
 
 def _is_repetitive(segment: Segment, options: DecodeOptions) -> bool:
