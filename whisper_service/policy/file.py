@@ -42,7 +42,7 @@ _TOKEN_LIMIT = 224
 _MAX_PAUSE = 5 * SAMPLE_RATE
 """Speech after a longer silence has a window of its own."""
 _MAX_PAUSE_BETWEEN_LANGUAGES = 3 * SAMPLE_RATE // 2
-"""The same where each window's language is found out: whoever takes over pauses."""
+"""The same where a window's language is found out: whoever takes over pauses."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +71,8 @@ class FilePlan:
         self._options = options
         self._max_in_flight = max_in_flight
         self._is_multilingual = multilingual and options.language is None
-        max_pause = _MAX_PAUSE_BETWEEN_LANGUAGES if self._is_multilingual else _MAX_PAUSE
+        is_known = options.language is not None
+        max_pause = _MAX_PAUSE if is_known else _MAX_PAUSE_BETWEEN_LANGUAGES
         self._cutter = WindowCutter(detector, max_pause=max_pause)
         self._has_ended = False
         self._windows: deque[_Progress] = deque()
