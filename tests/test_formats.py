@@ -113,6 +113,7 @@ def test_verbose_json_fills_every_field_of_a_segment():
         no_speech_prob=0.01,
         compression_ratio=0.9,
         temperature=0.2,
+        language="de",
     )
     assert to_verbose_json(transcript(segment))["segments"] == [
         {
@@ -126,6 +127,7 @@ def test_verbose_json_fills_every_field_of_a_segment():
             "avg_logprob": -0.25,
             "compression_ratio": 0.9,
             "no_speech_prob": 0.01,
+            "language": "de",
         }
     ]
 

@@ -6,6 +6,9 @@ import pytest
 
 from tests.api.fakes import level, model, say, wav
 from tests.audio.make import run_ffmpeg
+from whisper_service.api import transcription
+from whisper_service.api.transcription import NO_SPEECH
+from whisper_service.audio.vad import SileroDetector
 from whisper_service.errors import InternalError, ModelUnavailable, Overloaded
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
@@ -456,3 +459,32 @@ def test_a_body_that_is_no_form_has_to_be_small(make_client):
     response = client.post("/tokens", content=b"x" * 2001)
     assert (response.status_code, response.json()["error"]["max_bytes"]) == (413, 2000)
     assert "multipart/form-data" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("languages", ["en, german", ["en", "de"], ["en,de", ""]])
+def test_languages_to_choose_from_are_a_list_in_any_form(client, decoder, languages):
+    files = {"file": ("a.wav", wav(level(7)))}
+    answer = client.post("/transcribe", files=files, data={"allowed_languages": languages})
+    assert answer.status_code == 200, answer.text
+    assert decoder.jobs[0].options.allowed_languages == ("en", "de")
+
+
+def test_a_language_to_choose_from_that_is_none_is_refused(transcribe):
+    error = error_of(transcribe(allowed_languages="en,klingon"), 422)
+    assert error["param"] == "allowed_languages"
+    assert "de" in error["allowed"]
+
+
+def test_speech_is_looked_for_unless_that_is_switched_off(client, decoder, monkeypatch):
+    monkeypatch.setattr(transcription, "SileroDetector", SileroDetector)
+    files = {"file": ("a.wav", wav(level(7)))}
+    heard = client.post("/transcribe", files=files, data={"response_format": "verbose_json"})
+    assert (heard.json()["text"], heard.json()["warnings"]) == ("", [NO_SPEECH])
+    assert client.post("/transcribe", files=files, data={"vad_filter": "false"}).json()["text"]
+
+
+def test_without_speech_no_language_is_detected(client, decoder, monkeypatch):
+    monkeypatch.setattr(transcription, "SileroDetector", SileroDetector)
+    answer = client.post("/detect-language", files={"file": ("a.wav", wav(level(7)))}).json()
+    assert (answer["language"], answer["probabilities"]) == ("", {})
+    assert answer["warnings"] == [NO_SPEECH]

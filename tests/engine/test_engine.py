@@ -105,7 +105,13 @@ def test_only_failed_jobs_are_decoded_again(demo: Engine, monkeypatch: pytest.Mo
     assert isinstance(kept, Hypothesis)
     assert isinstance(retried, Hypothesis)
     assert {s.temperature for s in kept.segments} == {0.0}
-    assert {s.temperature for s in retried.segments} <= {0.4}
+    # The likelier of its two attempts, neither of which passed.
+    attempts = [
+        decode(demo, speech_alone + noise, replace(options, temperatures=(temperature,)))
+        for temperature in options.temperatures
+    ]
+    best = max(attempts, key=lambda attempt: attempt.segments[0].avg_logprob)
+    assert retried.segments == best.segments
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -31,7 +31,9 @@ def refuse_repeated(
 def refuse_repeats(form: type[BaseModel]) -> Callable[[Request], Awaitable[None]]:
     """A dependency of a route that takes `form`; raises `InvalidRequest`."""
     lists = {
-        name for name, field in form.model_fields.items() if get_origin(field.annotation) is list
+        name
+        for name, field in form.model_fields.items()
+        if get_origin(field.annotation) in (list, tuple)
     }
 
     def is_list(name: str) -> bool:

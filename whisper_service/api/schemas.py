@@ -101,7 +101,7 @@ Languages = Annotated[
     Field(
         description="Codes or English names of the languages that detection chooses from, with"
         " commas between; empty is all.",
-        examples=["en,de"],
+        examples=[["en", "de"]],
         max_length=len(LANGUAGES),
     ),
 ]

@@ -12,23 +12,30 @@ from whisper_service.types import SAMPLE_RATE, Hypothesis, Segment, Word
 def heard_words(hypothesis: Hypothesis, begin: int, end: int) -> list[Heard]:
     """Return all words of a job that covered `[begin, end)`.
 
-    Where the engine gave no word times, words share their segment's time by their letters.
+    Where the engine gave no word times, words share their segment's time by their letters; so do
+    those that it gave one time for all, as alignment does to a word that it finds no length for.
     """
     words: list[Heard] = []
     for segment in hypothesis.segments:
-        for word in segment.words or _guess_words(segment):
+        timed = [piece for word in segment.words for piece in _single_words(word)]
+        for word in timed or _share(segment.text, segment.start, segment.end, 1.0):
             start = min(begin + round(word.start * SAMPLE_RATE), end)
             stop = min(begin + round(word.end * SAMPLE_RATE), end)
             words.append(Heard(word.text, start, max(start, stop), word.probability))
     return words
 
 
-def _guess_words(segment: Segment) -> list[Word]:
-    pieces = split_words(segment.text)
-    per_letter = (segment.end - segment.start) / max(1, len(segment.text))
-    words, at = [], segment.start
-    for piece in pieces:
-        words.append(Word(piece, at, at + len(piece) * per_letter, 1.0))
+def _single_words(word: Word) -> list[Word]:
+    if " " not in word.text.strip():
+        return [word]
+    return _share(word.text, word.start, word.end, word.probability)
+
+
+def _share(text: str, start: float, end: float, probability: float) -> list[Word]:
+    per_letter = (end - start) / max(1, len(text))
+    words, at = [], start
+    for piece in split_words(text):
+        words.append(Word(piece, at, at + len(piece) * per_letter, probability))
         at += len(piece) * per_letter
     return words
 
