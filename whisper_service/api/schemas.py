@@ -19,7 +19,7 @@ MAX_PROMPT = 4096
 characters to a token this is more than it can use."""
 DEFAULT_BEAM_SIZE = 5
 """Of files, as faster-whisper's and openai-whisper's command line have it: on real speech a tenth
-fewer errors than greedy decoding, in a quarter more time. Streams are decoded greedily."""
+fewer errors than greedy decoding, in about a third more time. Streams are decoded greedily."""
 MAX_BEAMS = 10
 """Each beam costs a decode of its own; beyond five openai-whisper's paper found no gain."""
 
