@@ -16,11 +16,6 @@ def test_digital_silence_is_silent_and_a_whisper_is_not() -> None:
     assert not energy.is_silent(tone((0.0, 1.0), (0.003, 0.1)))
 
 
-def test_the_first_sound_is_found() -> None:
-    assert energy.first_sound(tone((0.0, 1.0), (0.1, 1.0))) == SAMPLE_RATE
-    assert energy.first_sound(tone((0.0, 1.0))) == SAMPLE_RATE
-
-
 def test_the_quietest_place_is_the_gap_and_in_doubt_the_nearest() -> None:
     audio = tone((0.3, 0.5), (0.01, 0.2), (0.3, 0.5))
     assert 0.55 < energy.quietest(audio, width=1600) / SAMPLE_RATE < 0.66

@@ -43,12 +43,14 @@ class SileroDetector:
     """Silero VAD: a convolution over each frame, and an LSTM from frame to frame."""
 
     frame_samples: int = FRAME_SAMPLES
+    _pending: Audio
+    _context: Audio
+    _hidden: npt.NDArray[np.float32]
+    _cell: npt.NDArray[np.float32]
 
     def __init__(self) -> None:
         self._session = _session()
-        self._pending: Audio = np.empty(0, np.float32)
-        self._context: Audio = np.zeros(_CONTEXT, np.float32)
-        self._hidden = self._cell = np.zeros((1, 1, 128), np.float32)
+        self.reset()
 
     def probabilities(self, samples: Audio) -> list[float]:
         """See `SpeechDetector`."""

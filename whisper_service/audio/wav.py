@@ -17,8 +17,6 @@ _SAMPLE_BYTES = 2
 _UNKNOWN_RIFF_SIZE = 1_000_000_000
 """Programs that write to a pipe, where they cannot come back to the header, put 0 there or a number
 that no recording reaches: 1 or 2 billion, about the largest of 30, 31 or 32 bits."""
-
-
 _HEADER_BYTES = 64 * 1024
 """Within which the description of the format is looked for."""
 _FORMAT = struct.Struct("<HHIIHH")

@@ -35,12 +35,6 @@ def is_silent(audio: Audio) -> bool:
     return not bool(np.any(np.abs(audio) > FLOOR)) or not bool(np.any(levels(audio) > FLOOR))
 
 
-def first_sound(audio: Audio) -> int:
-    """Return the position of the first hop above the floor; the length if there is none."""
-    loud = np.flatnonzero(levels(audio) > FLOOR)
-    return int(loud[0]) * HOP if len(loud) else len(audio)
-
-
 def speech_like(audio: Audio) -> npt.NDArray[np.bool_]:
     """bool [n_hops]: the hops about as loud as this audio's loud ones."""
     level = levels(audio)

@@ -70,9 +70,8 @@ class FilePlan:
     ) -> None:
         self._options = options
         self._max_in_flight = max_in_flight
-        self._is_multilingual = multilingual and options.language is None
-        is_known = options.language is not None
-        max_pause = _MAX_PAUSE if is_known else _MAX_PAUSE_BETWEEN_LANGUAGES
+        self._multilingual = multilingual
+        max_pause = _MAX_PAUSE if options.language else _MAX_PAUSE_BETWEEN_LANGUAGES
         self._cutter = WindowCutter(detector, max_pause=max_pause)
         self._has_ended = False
         self._windows: deque[_Progress] = deque()
@@ -81,10 +80,11 @@ class FilePlan:
         self._in_flight: dict[int, tuple[DecodeJob, _Progress]] = {}
         """By `id` of the job's audio, which the entry keeps alive."""
         self._segments: list[Segment] = []
-        self._n_windows = 0
         self._n_segments = 0
         self._last_end = 0.0
         self._position = 0
+        self.has_speech = False
+        """Whether any was heard so far."""
         self.language = options.language
         self.language_probability = 1.0 if options.language else 0.0
         self._is_language_known = options.language is not None
@@ -102,11 +102,6 @@ class FilePlan:
     def is_done(self) -> bool:
         """All audio has become segments."""
         return self._has_ended and not self._windows
-
-    @property
-    def has_speech(self) -> bool:
-        """Whether any was heard so far."""
-        return self._n_windows > 0
 
     @property
     def duration(self) -> float:
@@ -146,7 +141,7 @@ class FilePlan:
         _, progress = self._in_flight.pop(id(job.audio))
         hypothesis = self._without_hallucinations(progress, hypothesis)
         self._learn_language(hypothesis)
-        kept, resume_at = self._judge(progress, job, hypothesis)
+        kept, resume_at = self._judge(progress, hypothesis)
         progress.segments += kept
         if resume_at is None:
             progress.is_finished = True
@@ -163,7 +158,7 @@ class FilePlan:
     def _job_options(self) -> DecodeOptions:
         if not self._is_language_known or self._options.language is not None:
             return self._options
-        if self._is_multilingual:
+        if self._multilingual:
             return replace(self._options, likely_language=self.language)
         return replace(self._options, language=self.language)
 
@@ -177,13 +172,13 @@ class FilePlan:
     def _take_windows(self) -> None:
         while (window := self._cutter.cut()) is not None:
             progress = _Progress(window)
-            self._n_windows += 1
+            self.has_speech = True
             self._windows.append(progress)
             self._waiting.append(progress)
         self._release()
 
     def _judge(
-        self, progress: _Progress, job: DecodeJob, hypothesis: Hypothesis
+        self, progress: _Progress, hypothesis: Hypothesis
     ) -> tuple[list[Segment], int | None]:
         """Return what to keep and, where the decode broke off early, the sample of the window to
         go on at."""
