@@ -17,7 +17,12 @@ from dataclasses import dataclass, field, replace
 
 from whisper_service.audio.vad import SpeechDetector
 from whisper_service.policy.hallucination import is_invented, without_hallucinations
-from whisper_service.policy.segment_times import in_order, to_file_times
+from whisper_service.policy.segment_times import (
+    has_pauses,
+    in_order,
+    split_at_pauses,
+    to_file_times,
+)
 from whisper_service.policy.silence_hallucination import Kept, without_silence_hallucinations
 from whisper_service.policy.windows import Window, WindowCutter
 from whisper_service.types import (
@@ -132,7 +137,7 @@ class FilePlan:
             return None
         progress = self._waiting.popleft()
         progress.n_tries += 1
-        job = DecodeJob(progress.window.audio[progress.start :], self._job_options())
+        job = DecodeJob(progress.window.audio[progress.start :], self._job_options(progress.window))
         self._in_flight[id(job.audio)] = (job, progress)
         return job
 
@@ -142,7 +147,7 @@ class FilePlan:
         hypothesis = self._without_hallucinations(progress, hypothesis)
         self._learn_language(hypothesis)
         kept, resume_at = self._judge(progress, hypothesis)
-        progress.segments += kept
+        progress.segments += self._split(kept, progress.window)
         if resume_at is None:
             progress.is_finished = True
             self._release()
@@ -155,12 +160,22 @@ class FilePlan:
         finished, self._segments = self._segments, []
         return finished
 
-    def _job_options(self) -> DecodeOptions:
-        if not self._is_language_known or self._options.language is not None:
-            return self._options
+    def _job_options(self, window: Window) -> DecodeOptions:
+        options = self._options
+        if options.timestamps == "segment" and has_pauses(window):
+            options = replace(options, timestamps="word")  # to know where to split segments
+        if not self._is_language_known or options.language is not None:
+            return options
         if self._multilingual:
-            return replace(self._options, likely_language=self.language)
-        return replace(self._options, language=self.language)
+            return replace(options, likely_language=self.language)
+        return replace(options, language=self.language)
+
+    def _split(self, segments: Sequence[Segment], window: Window) -> list[Segment]:
+        """Split segments at pauses; words that were asked for to this end only, leave."""
+        parts = [part for segment in segments for part in split_at_pauses(segment, window)]
+        if self._options.timestamps == "word":
+            return parts
+        return [replace(part, words=()) for part in parts]
 
     def _learn_language(self, hypothesis: Hypothesis) -> None:
         """Keep the language of the first window with text; before it, the best guess so far."""

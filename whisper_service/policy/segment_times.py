@@ -1,42 +1,100 @@
 """Segments of a window's decode, moved to the file's clock and to where somebody speaks there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from whisper_service.policy.windows import Span, Window
 from whisper_service.types import SAMPLE_RATE, Segment, Word
 
-_SLACK = SAMPLE_RATE // 10
-"""100 ms: how late the detector hears speech begin, and how soon it takes it for over."""
+_SLACK = SAMPLE_RATE // 20
+"""50 ms: how late the detector hears speech begin, and how soon it takes it for over."""
 _LEAST = 0.02
 """Seconds: the step of Whisper's timestamps; nothing is shorter."""
+_PAUSE = 2 * SAMPLE_RATE // 5
+"""400 ms: nobody is silent for as long within a phrase."""
+
+
+def has_pauses(window: Window) -> bool:
+    """Whether one of its segments may have a pause inside, at which it is to be split."""
+    return any(b.start - a.end >= _PAUSE for a, b in pairwise(window.speech))
 
 
 def to_file_times(segment: Segment, window: Window, start: int) -> Segment:
     """Move a segment of a decode that began at sample `start` of the window's audio to the file.
 
     A start or an end in a stretch without speech moves to the speech next to it, within the
-    segment.
+    segment; a word, to the speech that most of it lies in.
     """
     first = _position(window, start, segment.start)
     last = max(first, _position(window, start, segment.end, is_end=True))
     first, last = _within_speech(first, last, window.speech)
-    words = tuple(
-        Word(
-            word.text,
-            min(max(_position(window, start, word.start), first), last) / SAMPLE_RATE,
-            min(max(_position(window, start, word.end, is_end=True), first), last) / SAMPLE_RATE,
-            word.probability,
-        )
-        for word in segment.words
-    )
+    words = tuple(_words_in_speech(segment.words, window, start, Span(first, last)))
     return replace(segment, start=first / SAMPLE_RATE, end=last / SAMPLE_RATE, words=words)
+
+
+def split_at_pauses(segment: Segment, window: Window) -> list[Segment]:
+    """Split a segment whose words have the file's times where nobody speaks for a while.
+
+    The parts have no tokens: which of the segment's belong to which word is not known.
+    """
+    parts: list[list[Word]] = []
+    for word in segment.words:
+        if parts and not _is_pause_between(parts[-1][-1], word, window.speech):
+            parts[-1].append(word)
+        else:
+            parts.append([word])
+    if len(parts) < 2:
+        return [segment]
+    return [_part(segment, part) for part in parts]
+
+
+def _part(segment: Segment, words: Sequence[Word]) -> Segment:
+    return replace(
+        segment,
+        start=words[0].start,
+        end=words[-1].end,
+        text="".join(word.text for word in words),
+        words=tuple(words),
+        tokens=(),
+    )
+
+
+def _is_pause_between(before: Word, after: Word, speech: Sequence[Span]) -> bool:
+    end, start = round(before.end * SAMPLE_RATE), round(after.start * SAMPLE_RATE)
+    return any(
+        b.start - a.end >= _PAUSE and end <= a.end + _SLACK and start >= b.start - _SLACK
+        for a, b in pairwise(speech)
+    )
 
 
 def _position(window: Window, start: int, seconds: float, *, is_end: bool = False) -> int:
     at = start + round(seconds * SAMPLE_RATE)
     # Where chunks meet, an end belongs to the earlier one.
     return window.position(max(at - 1, 0)) + 1 if is_end else window.position(at)
+
+
+def _words_in_speech(
+    words: Sequence[Word], window: Window, start: int, segment: Span
+) -> Iterator[Word]:
+    spans = [
+        span for span in window.speech if span.start < segment.end and span.end > segment.start
+    ]
+    at = 0
+    for word in words:
+        first = _position(window, start, word.start)
+        last = max(first, _position(window, start, word.end, is_end=True))
+        low, high = segment.start, segment.end
+        if spans:
+            at = max(range(at, len(spans)), key=lambda index: _overlap(spans[index], first, last))
+            low, high = max(low, spans[at].start - _SLACK), min(high, spans[at].end + _SLACK)
+        first, last = min(max(first, low), high), min(max(last, low), high)
+        yield replace(word, start=first / SAMPLE_RATE, end=last / SAMPLE_RATE)
+
+
+def _overlap(span: Span, start: int, end: int) -> int:
+    """How many samples of `[start, end)` the span holds; less than 0 is how far away it is."""
+    return min(span.end, end) - max(span.start, start)
 
 
 def _within_speech(start: int, end: int, speech: Sequence[Span]) -> tuple[int, int]:
