@@ -33,9 +33,8 @@ def wait_for_finals(page: Page, count: int) -> None:
 
 @contextmanager
 def main_thread_tasks(page: Page) -> Iterator[list[float]]:
-    """The processor time in ms of each task of the page meanwhile: not what else the machine is busy
-    with, nor the questions that this test itself asks, which reach the page as DevTools' messages.
-    """
+    """The processor time in ms of each task of the page meanwhile: not what else the machine does,
+    nor the questions that the test itself asks, which reach the page as DevTools' messages."""
     browser = page.context.browser
     assert browser is not None
     milliseconds: list[float] = []

@@ -160,13 +160,13 @@ def ctranslate2_bytes(
     arrays: dict[str, np.ndarray], *, version: int = 6, spec: str = "WhisperSpec"
 ) -> bytes:
     kinds = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
-    out = struct.pack("<I", version) + _text(spec) + struct.pack("<II", 3, len(arrays))
+    out = [struct.pack("<I", version), _text(spec), struct.pack("<II", 3, len(arrays))]
     for name, array in arrays.items():
-        out += _text(name) + struct.pack("<B", array.ndim)
-        out += b"".join(struct.pack("<I", size) for size in array.shape)
-        out += struct.pack("<BI", kinds[str(array.dtype)], array.nbytes) + array.tobytes()
+        out += [_text(name), struct.pack("<B", array.ndim)]
+        out += [struct.pack("<I", size) for size in array.shape]
+        out += [struct.pack("<BI", kinds[str(array.dtype)], array.nbytes), array.tobytes()]
     alias = _text("decoder/projection/weight") + _text("decoder/embeddings/weight")
-    return out + struct.pack("<I", 1) + alias
+    return b"".join((*out, struct.pack("<I", 1), alias))
 
 
 def _text(text: str) -> bytes:

@@ -54,7 +54,12 @@ def timed_words(engine: Engine) -> list[tuple[str, float, float]]:
     return [(word.text, word.start, word.end) for segment in segments for word in segment.words]
 
 
-@pytest.mark.parametrize("form", FORMS)
+LARGE = ("openai-whisper", "transformers", "ctranslate2")
+"""What a larger model is tried in; the others would only be more of the same."""
+CASES = [("tiny.en", form) for form in FORMS] + [("base", form) for form in LARGE]
+
+
+@pytest.mark.parametrize(("name", "form"), CASES, indirect=["name"])
 def test_the_words_are_the_same(
     name: str,
     checkpoint: Checkpoint,
