@@ -110,7 +110,8 @@ class StreamConfig:
     chunk_duration: float = 5.0
     """The most new speech that may wait before its text is final."""
     overlap: float = 0.5
-    """How much already final audio is decoded again with the next chunk."""
+    """The least of the audio that is final already, if there is as much, that is heard again with
+    the next chunk."""
     use_context: bool = True
     """The last final text is the next chunk's prompt."""
     partial_interval: float = 1.0
@@ -119,6 +120,8 @@ class StreamConfig:
     """A pause this long finalises what was said before it."""
     vad: bool = True
     """Leave silence out of what is decoded."""
+    hold_punctuation: bool = False
+    """A final's last mark comes with the next text, which decides it: finals are to be joined."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -115,7 +115,8 @@ def say(job: DecodeJob, text: str) -> Hypothesis:
 
 def say_level(job: DecodeJob) -> Hypothesis:
     """What FakeDecoder says unless it is told otherwise."""
-    return say(job, f" level {round(float(np.median(job.audio)) * 100)}")
+    new = job.audio[-SAMPLE_RATE // 4 :] if job.prefix else job.audio
+    return say(job, f" level {round(float(np.median(new)) * 100)}")
 
 
 def level(number: int, seconds: float = 1.0) -> bytes:

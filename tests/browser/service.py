@@ -95,6 +95,8 @@ class Script:
     streams: list[Stream] = field(default_factory=list)
     uploads: list[dict[str, Any]] = field(default_factory=list)
     finals_at_once: int = 1
+    final_texts: list[str] = field(default_factory=list)
+    """Of the next finals; then, and by default, each has its number."""
 
 
 class ScriptedStream:
@@ -182,6 +184,8 @@ class ScriptedStream:
     async def final(self) -> None:
         start, self.settled = self.settled, self.position
         text = f" {' '.join(WORDS)} <b>{self.next_id}</b>."
+        if self.script.final_texts:
+            text = self.script.final_texts.pop(0)
         self.next_id += 1
         step = (self.settled - start) / len(WORDS)
         words = [

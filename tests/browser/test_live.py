@@ -54,6 +54,18 @@ def main_thread_tasks(page: Page) -> Iterator[list[float]]:
     ]
 
 
+def test_a_mark_that_comes_late_is_put_where_it_belongs(page: Page, script: Script) -> None:
+    script.final_texts = [" my fellow Americans", ", ask not", ".", " And so", "? On"]
+    start(page)
+    wait_for_finals(page, 4)
+    stop(page)
+    shown = page.locator(f"{FINALS} p").all_text_contents()
+    assert shown[:4] == ["my fellow Americans,", "ask not.", "And so?", "On"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as txt").click()
+    assert download.value.path().read_text().splitlines()[:2] == shown[:2]
+
+
 def times(page: Page) -> list[str]:
     return page.locator(f"{FINALS} .at").all_text_contents()
 

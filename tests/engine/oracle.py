@@ -51,7 +51,7 @@ def case(audio: Audio, previous_text: str = "", prefix: str = "", **options: Any
     if "max_tokens" in asked:
         asked["sample_len"] = asked.pop("max_tokens")
     if prefix:
-        asked["prefix"] = prefix
+        asked |= {"prefix": prefix, "without_timestamps": True}
     if previous_text:
         asked["prompt"] = previous_text.strip()
     return Case(audio, replace(ONCE, **options), asked, previous_text, prefix)

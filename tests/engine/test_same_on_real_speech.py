@@ -34,7 +34,8 @@ from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.model import load_model
 from whisper_service.engine.ticket import Ticket
 from whisper_service.models.weights import Weights
-from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES
+from whisper_service.policy.agreement import spelling
+from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, DecodeJob, Hypothesis, Word
 
 pytestmark = [pytest.mark.model, pytest.mark.real, SORTS_WITH_NUMPY]
 
@@ -132,6 +133,28 @@ def test_language_probabilities(both: Both, name: str) -> None:
     if not both.whisper.is_multilingual:
         pytest.skip("an English model detects no language")
     assert_same_languages(both.engine, both.whisper, window(name))
+
+
+@pytest.mark.parametrize("n_said", [8, 14])  # both times in mid-sentence
+def test_after_a_prefix_the_rest_is_said_at_the_same_times(both: Both, n_said: int) -> None:
+    whole = words_of(both, DecodeJob(window("jfk"), WORDS))
+    prefix = "".join(word.text for word in whole[:n_said]).rstrip(",.!")
+    rest = words_of(both, DecodeJob(window("jfk"), WORDS, prefix=prefix))
+    said = "".join(word.text for word in whole)
+    assert spelling(prefix + "".join(word.text for word in rest)) == spelling(said)
+    timed = [word for word in rest if spelling(word.text)]
+    assert [word.start for word in timed] == pytest.approx(
+        [word.start for word in whole[n_said:]], abs=0.3
+    )
+
+
+WORDS = replace(ONCE, language="en", timestamps="word")
+
+
+def words_of(both: Both, job: DecodeJob) -> list[Word]:
+    (answer,) = both.engine.decode([job])
+    assert isinstance(answer, Hypothesis)
+    return [word for segment in answer.segments for word in segment.words]
 
 
 def window(name: str) -> real.Audio:

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from whisper_service.policy.stream import StreamPlan
 from whisper_service.types import (
     SAMPLE_RATE,
     WINDOW_SAMPLES,
+    Audio,
     DecodeJob,
     DecodeOptions,
     Hypothesis,
@@ -71,11 +73,13 @@ def test_noise_that_holds_no_words_gives_no_final() -> None:
 
 def test_partials_come_at_their_interval_and_split_stable_from_unstable() -> None:
     run = stream(synthesise(FLUENT[:10]), config(chunk_duration=10.0, partial_interval=1.0))
-    first, second, third = run.partials[:3]
+    first, second, third, fourth = run.partials[:4]
     assert (first.stable, first.unstable.split()[0]) == ("", "w0")
-    assert second.stable == " w0 w1"  # w2 was the last word heard, and might have been cut
-    assert third.stable.startswith(second.stable)
-    assert [p.end - 0.5 for p in run.partials[:3]] == pytest.approx([1.0, 2.0, 3.0], abs=0.1)
+    assert second.stable == ""  # w1 was the last word heard, and might have been cut
+    assert third.stable == " w0 w1 w2"
+    assert fourth.stable.startswith(third.stable)
+    ends = [partial.end - 0.5 for partial in run.partials[:4]]
+    assert ends == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=0.1)
 
 
 def test_no_partials_are_sent_when_their_interval_is_zero() -> None:
@@ -90,22 +94,27 @@ def test_speech_waits_for_its_final_no_longer_than_a_chunk_and_a_long_word(chunk
         plan.receive_audio(audio[at : at + 1600])
         while (job := plan.next_job()) is not None:
             plan.receive_hypothesis(job, decode(job))
-        waits.append(plan.received - plan._at.border / SAMPLE_RATE)
+        waits.append(plan.received - plan._border / SAMPLE_RATE)
     assert max(waits) <= chunk + 0.6
 
 
-def test_a_chunk_ends_in_its_last_pause() -> None:
-    script = [Spoken(0.4, 0.05), Spoken(0.4, 0.4), *[Spoken(0.4, 0.05)] * 8]
-    run = stream(synthesise(script), config(chunk_duration=2.0, endpoint_silence=1.0))
-    assert run.finals[0].segment.text == " w0 w1"
+def test_a_chunk_that_ends_in_a_pause_is_final_up_to_it() -> None:
+    script = [*[Spoken(0.4, 0.05)] * 4, Spoken(0.4, 0.6), *[Spoken(0.4, 0.05)] * 8]
+    run = stream(synthesise(script), config(chunk_duration=2.7, endpoint_silence=1.0))
+    assert run.finals[0].segment.text == " w0 w1 w2 w3 w4"
     assert run.words == words_of(script)
 
 
-def test_only_jobs_after_a_border_between_words_hear_what_is_final_already() -> None:
-    run = stream(synthesise(FLUENT), config(chunk_duration=2.0, overlap=1.0, partial_interval=0.0))
-    assert [job.options.timestamps for job in run.jobs] == ["word"] * len(run.jobs)
-    lengths = [len(job.audio) / SAMPLE_RATE for job in run.jobs]
-    assert lengths[1] == pytest.approx(lengths[0] + 1.0, abs=0.1)
+def test_what_is_final_of_a_sentence_is_heard_again_and_said_already() -> None:
+    run = stream(synthesise(FLUENT), config(chunk_duration=2.0, partial_interval=0.0))
+    assert {job.options.timestamps for job in run.jobs} == {"word"}
+    finals = iter(run.finals)
+    told: list[str] = []
+    for job in run.jobs[:6]:
+        assert job.prefix.split() == told
+        assert [text.strip() for text, _, _ in read(job.audio)][: len(told)] == told
+        told += next(finals).segment.text.split()
+    assert max(len(job.audio) for job in run.jobs) <= WINDOW_SAMPLES
 
 
 def test_word_times_are_told_only_if_asked_for_and_join_to_the_text() -> None:
@@ -187,13 +196,79 @@ def test_thirty_seconds_without_a_word_border_become_final_anyway() -> None:
     assert sum(isinstance(event, Final) for event in plan.events()) == 2
 
 
-def test_the_last_final_is_the_context_of_the_next_job_if_wanted() -> None:
-    audio = np.concatenate([synthesise(SENTENCE)] * 2)
-    contexts = [job.previous_text for job in stream(audio, config()).jobs]
-    assert contexts[0] == ""
-    assert contexts[-1] == "w0 w1 w2 w3"
+def test_what_was_said_before_a_long_pause_is_the_context_of_the_next_job_if_wanted() -> None:
+    audio = np.concatenate((synthesise(SENTENCE), silence(2.0), synthesise(SENTENCE)))
+    jobs = stream(audio, config()).jobs
+    assert (jobs[0].previous_text, jobs[0].prefix) == ("", "")
+    assert (jobs[-1].previous_text, jobs[-1].prefix) == ("w0 w1 w2 w3", "")
     without = stream(audio, config(use_context=False))
     assert {job.previous_text for job in without.jobs} == {""}
+
+
+def test_after_a_short_pause_a_decode_goes_on_where_the_last_one_ended() -> None:
+    script = [*SENTENCE, *SENTENCE]
+    run = stream(synthesise(script), config(partial_interval=0.0))
+    assert [job.prefix for job in run.jobs] == ["", " w0 w1 w2 w3"]
+    assert {job.previous_text for job in run.jobs} == {""}
+    assert run.words == words_of(script)
+
+
+def punctuating(job: DecodeJob) -> Hypothesis:
+    """As Whisper, which ends all that it hears: a full stop, or a comma where more follows."""
+    found = [text for text, _, _ in read(job.audio)]
+    n_said = len(job.prefix.split())
+    marked = [f"{text}{',' if i % 4 == 3 else ''}" for i, text in enumerate(found)]
+    rest = "".join(marked[n_said:]).removesuffix(",")
+    if not rest:
+        return Hypothesis("en", 0.9)
+    if n_said and marked[n_said - 1].endswith(",") and not job.prefix.endswith((",", ".")):
+        rest = f",{rest}"
+    return Hypothesis("en", 0.9, (Segment(0, 0.0, len(job.audio) / SAMPLE_RATE, f"{rest}."),))
+
+
+def texts(audio: Audio, **changes: Any) -> list[str]:
+    return [
+        final.segment.text for final in stream(audio, config(**changes), decoder=punctuating).finals
+    ]
+
+
+def test_a_mark_is_told_with_what_follows_it() -> None:
+    audio = synthesise([*SENTENCE, *SENTENCE])
+    assert texts(audio) == [" w0 w1 w2 w3.", " w4 w5 w6 w7."]
+    assert texts(audio, hold_punctuation=True) == [" w0 w1 w2 w3", ", w4 w5 w6 w7", "."]
+
+
+def test_a_mark_that_nothing_follows_is_told_after_a_while_of_silence() -> None:
+    plan = StreamPlan(config(hold_punctuation=True), detector=FakeDetector())
+    told = []
+    audio = np.concatenate((synthesise(SENTENCE), silence(1.0)))
+    for at in range(0, len(audio), 1600):
+        plan.receive_audio(audio[at : at + 1600])
+        while (job := plan.next_job()) is not None:
+            plan.receive_hypothesis(job, punctuating(job))
+        told += [(e.segment.text, at / SAMPLE_RATE) for e in plan.events() if isinstance(e, Final)]
+    (_, said_at), (mark, marked_at) = told
+    assert mark == "."
+    assert marked_at - said_at == pytest.approx(2.0 - 0.6, abs=0.3)
+
+
+def test_a_resumed_stream_tells_the_mark_that_was_held() -> None:
+    audio = synthesise([*SENTENCE, *SENTENCE])
+    asked = config(hold_punctuation=True)
+    first, *_ = stream(audio, asked, decoder=punctuating).finals
+    assert first.state.mark == "."
+    rest = stream(audio[first.state.offset :], asked, decoder=punctuating, resume=first.state)
+    told = first.segment.text + "".join(final.segment.text for final in rest.finals)
+    assert told == " w0 w1 w2 w3. w4 w5 w6 w7."
+
+
+def test_finalize_tells_all_marks() -> None:
+    plan = StreamPlan(config(hold_punctuation=True), detector=FakeDetector())
+    plan.receive_audio(synthesise(FLUENT[:6])[: round(1.38 * SAMPLE_RATE)])
+    plan.finalize()
+    while (job := plan.next_job()) is not None:
+        plan.receive_hypothesis(job, punctuating(job))
+    assert [e.segment.text for e in plan.events() if isinstance(e, Final)] == [" w0 w1."]
 
 
 def test_the_language_is_kept_once_enough_speech_was_heard() -> None:
@@ -310,7 +385,7 @@ def test_only_what_may_become_final_is_decoded_again_at_other_temperatures() -> 
 
 
 def test_a_partial_in_flight_is_overtaken_by_the_pause_that_may_be_the_end() -> None:
-    run = stream(synthesise(SENTENCE), config(partial_interval=1.5), delay=8)
+    run = stream(synthesise(SENTENCE), config(partial_interval=1.5), delay=16)
     assert [job.priority for job in run.jobs] == ["live", "final"]
     assert run.n_overtaken == 1
     assert run.words == words_of(SENTENCE)

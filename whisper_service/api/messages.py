@@ -64,8 +64,8 @@ class ConfigMessage(Input):
     )
     overlap: float = Field(
         0.5,
-        description="Seconds of already final audio that are decoded again with the next chunk, so"
-        " that a word cut at the border is heard whole; less than `chunk_duration`.",
+        description="The least seconds of already final audio that are heard again with the next"
+        " chunk; of a sentence that goes on, all is, up to about 12 s.",
         examples=[0.5],
         ge=0,
         le=5,
@@ -88,6 +88,13 @@ class ConfigMessage(Input):
     )
     word_timestamps: bool = Field(
         False, description="Time every word of a final.", examples=[False]
+    )
+    hold_punctuation: bool = Field(
+        True,
+        description="Tell the mark after a final's last word with the text that follows, which"
+        " decides it, or alone after 2 s of silence: finals are joined as they are. False: each"
+        " final has its own marks, and a sentence with a pause in it becomes two.",
+        examples=[True],
     )
 
     @model_validator(mode="after")
@@ -131,6 +138,7 @@ class ConfigMessage(Input):
             partial_interval=self.partial_interval,
             endpoint_silence=self.endpoint_silence,
             vad=self.vad,
+            hold_punctuation=self.hold_punctuation,
         )
 
 

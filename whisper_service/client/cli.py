@@ -210,6 +210,7 @@ def _config(options: argparse.Namespace) -> Message:
         "encoding": str(options.encoding),
         "chunk_duration": options.chunk_duration,
         "overlap": options.overlap,
+        "hold_punctuation": False,  # a line that is written stays as it is
         "partial_interval": options.partial_interval,
         "endpoint_silence": options.endpoint_silence,
         "use_context": False if options.no_context else None,

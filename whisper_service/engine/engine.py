@@ -25,7 +25,7 @@ from whisper_service.engine.fallback import Result, is_silence
 from whisper_service.engine.graphs import CudaRecorder, Graphs, Recorder
 from whisper_service.engine.model import Device, load_model, resolve_device
 from whisper_service.engine.precision import EXACT, Dtype, Precision, resolve_precision
-from whisper_service.engine.prompt import make_prompt
+from whisper_service.engine.prompt import make_prompt, prefix_tokens
 from whisper_service.engine.refusal import bad_audio, bad_options
 from whisper_service.engine.rules import Rules
 from whisper_service.engine.run import Run
@@ -243,7 +243,11 @@ class Engine:
         if not found or job.options.timestamps != "word":
             return found
         place = (run.slot, run.prompt_line)
-        return self._align(self._cache, *place, run.tokenizer, job.audio, found)
+        if not (prefix := prefix_tokens(run.tokenizer, job, n_text_ctx=self.dims.n_text_ctx)):
+            return self._align(self._cache, *place, run.tokenizer, job.audio, found)
+        before = Segment(0, 0.0, found[0].end, run.tokenizer.decode(list(prefix)), tokens=prefix)
+        aligned = self._align(self._cache, *place, run.tokenizer, job.audio, (before, *found))
+        return words.without_prefix(aligned, before.text)
 
     def _encode(self, audios: Sequence[Audio]) -> Tensor:
         """Return features [B, 1500, n_state]."""

@@ -21,10 +21,21 @@ def make_prompt(tokenizer: Tokenizer, job: DecodeJob, *, n_text_ctx: int) -> Pro
     options = job.options
     context = prompt_tokens(tokenizer, options.prompt, job.previous_text, n_text_ctx=n_text_ctx)
     before = (tokenizer.sot_prev, *context) if context else ()
-    is_timed = options.timestamps != "none"
-    start = tokenizer.sot_sequence if is_timed else tokenizer.sot_sequence_including_notimestamps
-    prefix = _encode(tokenizer, job.prefix)[: n_text_ctx // 2 - 1]
+    start = tokenizer.sot_sequence
+    if not has_timestamps(job):
+        start = tokenizer.sot_sequence_including_notimestamps
+    prefix = prefix_tokens(tokenizer, job, n_text_ctx=n_text_ctx)
     return Prompt((*before, *start, *prefix), len(before))
+
+
+def has_timestamps(job: DecodeJob) -> bool:
+    """Whether its decode says timestamps: after a prefix, one would end the sentence there."""
+    return job.options.timestamps != "none" and not job.prefix
+
+
+def prefix_tokens(tokenizer: Tokenizer, job: DecodeJob, *, n_text_ctx: int) -> tuple[int, ...]:
+    """The last tokens of what is already said, half a context at most."""
+    return tuple(_encode(tokenizer, job.prefix)[-(n_text_ctx // 2 - 1) :])
 
 
 def prompt_tokens(

@@ -12,7 +12,7 @@ from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
 
 from whisper_service.engine.fallback import Result, best, needs_fallback
-from whisper_service.engine.prompt import Prompt
+from whisper_service.engine.prompt import Prompt, has_timestamps
 from whisper_service.engine.rules import Bounds, Rules
 from whisper_service.engine.sampling import Beam, Candidate, Sampling, Search, Vocabulary
 from whisper_service.engine.ticket import Ticket
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def is_timed(self) -> bool:
-        return self.job.options.timestamps != "none"
+        return has_timestamps(self.job)
 
     @property
     def has_more_temperatures(self) -> bool:

@@ -52,6 +52,20 @@ def align(
     )
 
 
+def without_prefix(segments: Sequence[Segment], prefix: str) -> tuple[Segment, ...]:
+    """Leave out the first segment, which is `prefix`, but for a mark that alignment joined to its
+    last word: that is the first thing that was said after it."""
+    before, *found = segments
+    mark = before.text[len(prefix) :]
+    if not mark or not found:
+        return tuple(found)
+    first = found[0]
+    start = min(before.end, first.start)
+    word = Word(mark, start, start, first.words[0].probability)
+    rest = replace(first, text=mark + first.text, start=start, words=(word, *first.words))
+    return (rest, *found[1:])
+
+
 class _Scorer:
     """Stands in for the model in `find_alignment`, which hooks its layers to see the scores.
 

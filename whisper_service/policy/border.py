@@ -17,8 +17,6 @@ SLACK = SAMPLE_RATE // 8
 """125 ms: how far a word's end may be from where its time says."""
 DIP = 3 * SAMPLE_RATE // 100
 """30 ms: between two words spoken without a pause there is hardly more of a dip."""
-_SAME = SAMPLE_RATE // 4
-"""250 ms: one word heard twice has its middle within this; a word repeated is further on."""
 
 
 def count_final(words: Sequence[Heard], end: int) -> int:
@@ -51,28 +49,3 @@ def place_border(audio: Audio, start: int, near: int) -> int:
     if len(audio) < energy.HOP:
         return near
     return start + energy.quietest(audio, width=DIP, near=near - start)
-
-
-def drop_final(
-    words: Sequence[Heard], border: int, last_final: Heard | None, *, begin: int
-) -> list[Heard]:
-    """Return the words after `border` of a hypothesis whose audio begins at `begin`, before it.
-
-    A word belongs to the side its middle is on. Times can be wrong about the one word at the
-    border; there the text of the last final word, if most of it was heard again, decides.
-    """
-    n_known = sum(1 for word in words if word.middle < border)
-    if last_final is None or last_final.middle < begin:
-        return list(words[n_known:])
-
-    def is_last_final(i: int) -> bool:
-        return (
-            0 <= i < len(words)
-            and words[i].key == last_final.key
-            and abs(words[i].middle - last_final.middle) <= _SAME
-        )
-
-    for i in (n_known - 1, n_known, n_known - 2):
-        if is_last_final(i):
-            return list(words[i + 1 :])
-    return list(words[n_known:])

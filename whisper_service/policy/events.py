@@ -24,6 +24,8 @@ class StreamState:
     language_probability: float
     context: str
     """Text of the last finals, the next job's `previous_text`."""
+    mark: str = ""
+    """Punctuation after the last final that waits for what follows."""
 
 
 @dataclass(frozen=True, slots=True)

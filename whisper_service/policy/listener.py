@@ -102,10 +102,12 @@ class Listener:
         if self.stretches:
             self.stretches[0].begin = max(self.stretches[0].begin, self._last_end)
 
-    def discard_before(self, position: int) -> None:
-        """Forget audio that neither a stretch from `position` nor the next utterance needs."""
-        keep = position if self.stretches else self.heard - _LOOK_BACK
-        self.buffer.discard_before(keep)
+    def discard_before(self, position: int | None) -> None:
+        """Forget audio before `position`; None: what no stretch and no next utterance needs."""
+        if position is None:
+            begins = [self.heard - _LOOK_BACK, *(stretch.begin for stretch in self.stretches)]
+            position = min(begins)
+        self.buffer.discard_before(position)
 
     def _hear_frame(self) -> None:
         self.heard = min(self.heard + self._frame, self.received)

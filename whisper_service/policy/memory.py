@@ -39,7 +39,12 @@ def next_context(context: str, final: Segment) -> str:
     """Return the context after `final`: its last whole words, or none if it was a bad decode."""
     if final.temperature > _MAX_TEMPERATURE:
         return ""
-    text = (context + final.text).strip()
+    return last_words(context + final.text)
+
+
+def last_words(text: str) -> str:
+    """Return the end of `text` that is context enough."""
+    text = text.strip()
     if len(text) <= _MAX_CONTEXT:
         return text
     tail = text[-_MAX_CONTEXT:]

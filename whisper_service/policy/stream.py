@@ -1,10 +1,14 @@
 """A live stream's plan: what to decode next, and hypotheses as partials and finals.
 
 Owns the contract of `/stream`: finals in order that are never taken back and cover all speech,
-partials whose stable part only grows, borders that cut no word. It refuses to know the time, the
-engine and the socket: two seconds of samples are two seconds. `Listener` hears, `Agenda` says what
-to decode, `Reader` what answers become; this moves on from one stretch of speech to the next. What
-it promises in detail:
+partials whose stable part only grows. It refuses to know the time, the engine and the socket: two
+seconds of samples are two seconds. `Listener` hears; `SentenceWindow` is what a decode hears of it;
+`Agreement` says which words can be relied on; this is the one that decides, and the only one that
+moves the border, before which everything is final:
+
+    silence -> speech: partials, finals of chunks -> a pause -> the end, a final -> silence
+                       ^                                |
+                       +------- speech goes on ---------+
 
 - The finals' texts followed by the last partial's `stable` only ever grow. Where the decode of a
   final disagrees with words already told to be stable, the stable words win.
@@ -14,20 +18,49 @@ it promises in detail:
 - After `stop`, everything that was received is final before `Done`.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from whisper_service.audio.vad import SpeechDetector
-from whisper_service.policy.agenda import Agenda
+from whisper_service.policy import energy, punctuation
+from whisper_service.policy.agreement import Agreement, Heard
+from whisper_service.policy.border import border_range, count_final, place_border
 from whisper_service.policy.endpoint import VadOptions
 from whisper_service.policy.events import Event, SpeechEnded, SpeechStarted, StreamState
-from whisper_service.policy.hallucination import without_hallucinations
+from whisper_service.policy.hallucination import is_invented, without_hallucinations
+from whisper_service.policy.hearing import heard_words
 from whisper_service.policy.listener import Listener
-from whisper_service.policy.progress import NOTHING, Progress
-from whisper_service.policy.reader import Reader
+from whisper_service.policy.sentence_window import SentenceWindow
 from whisper_service.policy.stretch import Stretch
 from whisper_service.policy.task import Kind, Task
 from whisper_service.policy.teller import Teller
-from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob, Hypothesis, StreamConfig
+from whisper_service.types import (
+    SAMPLE_RATE,
+    Audio,
+    DecodeJob,
+    DecodeOptions,
+    Hypothesis,
+    StreamConfig,
+)
+
+_MAX_PAUSE = 3 * SAMPLE_RATE
+"""Speech after a longer pause is decoded without what was said before it."""
+_HOLD = 2 * SAMPLE_RATE
+"""After as long a pause a sentence is over, whatever follows."""
+_FIRST_PARTIAL = SAMPLE_RATE // 2
+"""0.5 s: the least that Whisper makes a word of; nobody should wait longer for the first."""
+_RETRY = SAMPLE_RATE // 2
+"""0.5 s, a long word: how much more to hear before asking again where no word was final yet."""
+_NOTHING = SAMPLE_RATE // 8
+"""125 ms of speech after a border: the detector hears a word's end late, the border is early."""
+_LEAST = SAMPLE_RATE // 5
+"""200 ms, a short word: a border that moves by less would say less of a whole word or two."""
+_UNCOVERED = SAMPLE_RATE
+"""1 s of speech after a decode's last word holds a word or two; less is breath and reverb."""
+_UNHEARD = SAMPLE_RATE // 2
+"""0.5 s of speech of which no word was heard is heard again, without what may hide it."""
+_MAX_TRIES = 4
+"""Decodes of a stretch that may break off, one after the other."""
 
 
 class StreamPlan:
@@ -44,8 +77,11 @@ class StreamPlan:
         state = resume or StreamState(0, 0, None, 0.0, "")
         if state.language is None and decode.language is not None:
             state = replace(state, language=decode.language, language_probability=1.0)
+        self._config = config
+        self._can_place_words = decode.task == "transcribe"
+        """Of a translation no word has a place in the audio: it is final at pauses."""
         self._chunk = round(config.chunk_duration * SAMPLE_RATE)
-        self._overlap = round(config.overlap * SAMPLE_RATE)
+        self._partial_step = round(config.partial_interval * SAMPLE_RATE)
         vad = VadOptions()
         shortest_pad = min(vad.speech_pad_after_ms, round(config.endpoint_silence * 1000))
         self._vad = replace(vad, speech_pad_after_ms=shortest_pad)
@@ -60,10 +96,27 @@ class StreamPlan:
             has_words=decode.timestamps == "word",
             has_partials=config.partial_interval > 0,
         )
-        self._at = Progress(state.offset)
-        parts = config, self._listener, self._at, self._teller
-        self._agenda = Agenda(*parts)
-        self._reader = Reader(*parts)
+        overlap = round(config.overlap * SAMPLE_RATE)
+        self._window = SentenceWindow(
+            state.offset, state.context, chunk=self._chunk, overlap=overlap
+        )
+        self._agreement = Agreement()
+        self._stretch: Stretch | None = None
+        self._border = state.offset
+        """Everything before it is final."""
+        self._mark = state.mark
+        """After the last final word, if what follows confirms it."""
+        self._attempted = state.offset
+        """Where the last try for words that are final ended, if in vain."""
+        self._last_partial = state.offset
+        self._rest = 0
+        """How much to hear after a partial before the next one, whatever the interval."""
+        self._has_words = False
+        """Whether any of the stretch were told."""
+        self._speculative: tuple[Task, Hypothesis] | None = None
+        """The decode up to the pause that lasts: the final, if that pause becomes the end."""
+        self._n_tries = 0
+        """Decodes since the last good one that broke off before the border."""
         self._in_flight: Task | None = None
         self._is_stopped = False
         self.is_done = False
@@ -80,9 +133,9 @@ class StreamPlan:
     @property
     def backlog(self) -> float:
         """Seconds of speech that wait for a final longer than `chunk_duration` allows."""
-        if not self._listener.stretches or self._at.resumes_at() is None:
+        if not self._listener.stretches or self._resumes_at() is None:
             return 0.0
-        begin = max(self._at.border, self._at.attempted, self._listener.stretches[0].begin)
+        begin = max(self._border, self._attempted, self._listener.stretches[0].begin)
         return max(0.0, (self._listener.received - begin - self._chunk) / SAMPLE_RATE)
 
     def receive_audio(self, samples: Audio) -> None:
@@ -121,7 +174,12 @@ class StreamPlan:
 
         Its answer would be old before it is told: `abandon` it, and ask for the next one.
         """
-        return self._in_flight is not None and self._agenda.is_overtaken(self._in_flight)
+        if self._in_flight is None or self._in_flight.kind is not Kind.PARTIAL:
+            return False
+        if self._stretch is None:
+            return False
+        has_ended = self._stretch.end(self._vad) is not None
+        return has_ended or self._is_due() or self._pause_end() is not None
 
     def abandon(self, job: DecodeJob) -> None:
         """Give up a job that failed or was overtaken; the next one covers its audio, and what
@@ -131,10 +189,7 @@ class StreamPlan:
     def receive_hypothesis(self, job: DecodeJob, hypothesis: Hypothesis) -> None:
         """Take the answer to the job in flight; raises ValueError for any other."""
         task = self._take_in_flight(job)
-        filtered = without_hallucinations(hypothesis, job.options)
-        self.n_loops += filtered.n_loops
-        self.n_phrases += filtered.n_phrases
-        self._reader.use(task, filtered.hypothesis)
+        self._use(task, self._without_hallucinations(task, hypothesis))
         self._advance()
 
     def events(self) -> list[Event]:
@@ -160,10 +215,11 @@ class StreamPlan:
         while self._in_flight is None:
             if self._move_on():
                 continue
-            task = self._agenda.next_task()
+            task = self._next_task()
             if task is not None or not self._listener.step():
                 break
-        self._listener.discard_before(max(self._at.border - self._overlap, 0))
+        is_open = self._stretch is not None or self._window.prefix
+        self._listener.discard_before(self._window.begin if is_open else None)
         if self._is_stopped and not self._listener.stretches and not self.is_done:
             self.is_done = True
             self._teller.tell_done(self.received)
@@ -171,40 +227,68 @@ class StreamPlan:
 
     def _move_on(self) -> bool:
         """Leave behind a stretch that is final, or silence; return whether there was any."""
-        if self._at.stretch is None:
-            return self._begin_stretch()
-        end = self._at.stretch.end(self._vad)
-        if end is not None and end <= self._agenda.reach():
-            if self._has_nothing_left(self._at.stretch, end):
-                self._end_stretch(self._at.stretch, end)
+        if self._stretch is None:
+            return self._leave_silence() or self._begin_stretch()
+        end = self._stretch.end(self._vad)
+        if end is not None and end <= self._reach():
+            if self._has_nothing_left(self._stretch, end):
+                self._end_stretch(self._stretch, end)
                 return True
-            return self._commit_speculative(end)
-        resumes_at = self._at.resumes_at()
-        if resumes_at is not None and resumes_at - self._vad.pad_before > self._at.border:
-            self._at.move_border(resumes_at - self._vad.pad_before, lead=0)
+            return self._commit_speculative(Kind.LAST, end)
+        resumes_at = self._resumes_at()
+        if resumes_at is not None and resumes_at - self._vad.pad_before > self._border + _MAX_PAUSE:
+            self._confirm_mark(resumes_at - self._vad.pad_before)
+            self._begin_window(resumes_at - self._vad.pad_before)
             return True
-        if self._agenda.is_due() and self._agenda.is_silent(self._agenda.reach()):
-            self._at.move_border(self._agenda.reach(), lead=0)
+        if not self._is_due():
+            return False
+        if self._is_silent(self._reach()):
+            self._begin_window(self._reach())
+            return True
+        pause_end = self._pause_end()
+        return pause_end is not None and self._commit_speculative(Kind.PAUSE, pause_end)
+
+    def _leave_silence(self) -> bool:
+        """After a while of silence a sentence is over, and a while later what was said is past."""
+        stretches = self._listener.stretches
+        until = stretches[0].begin if stretches else self._listener.heard
+        silence = until - self._border
+        if self._mark and (silence >= _HOLD or (self._is_stopped and not stretches)):
+            self._confirm_mark(until)
+            return True
+        if self._window.prefix and silence > _MAX_PAUSE:
+            self._window.restart(self._border, self._teller.context)
             return True
         return False
 
     def _begin_stretch(self) -> bool:
         if not self._listener.stretches:
             return False
-        stretch = self._at.stretch = self._listener.stretches[0]
-        self._at.move_border(max(self._at.border, stretch.begin), lead=0)
+        stretch = self._stretch = self._listener.stretches[0]
+        begin = max(self._border, stretch.begin)
+        if not self._window.prefix:
+            self._window.restart(begin, self._teller.context)
+        self._move_border(begin)
+        self._has_words, self._rest = False, 0
         if stretch.utterance is not None:
-            self._at.last_partial = max(self._at.border, stretch.utterance.start)
+            self._last_partial = max(self._border, stretch.utterance.start)
             if stretch.is_first:
                 self._teller.tell(SpeechStarted(stretch.utterance.start / SAMPLE_RATE))
         return True
 
+    def _begin_window(self, begin: int, *, has_context: bool = True) -> None:
+        """All before `begin` is final, and is not heard again."""
+        self._tell_final(self._agreement.stable, None, begin)
+        self._window.restart(begin, self._teller.context if has_context else "")
+        self._move_border(begin)
+
     def _end_stretch(self, stretch: Stretch, end: int) -> None:
         utterance = stretch.utterance
-        self._reader.leave(end)
-        self._at.stretch = None
-        self._at.border = max(self._at.border, end)
-        self._listener.pop(self._at.border)
+        end = max(self._border, end)
+        self._tell_final(self._agreement.stable, None, end)
+        self._move_border(end)
+        self._stretch = None
+        self._listener.pop(self._border)
         is_last = not self._listener.stretches or (
             self._listener.stretches[0].utterance is not utterance
         )
@@ -215,22 +299,265 @@ class StreamPlan:
 
     def _has_nothing_left(self, stretch: Stretch, end: int) -> bool:
         """Tell whether what is left of a stretch holds no word."""
-        if end <= self._at.border or self._agenda.is_silent(end):
+        if end <= self._border or self._is_silent(end):
             return True
-        is_echo = stretch.speech_end() - self._at.border <= NOTHING
-        return is_echo and self._at.border > stretch.begin
+        is_echo = stretch.speech_end() - self._border <= _NOTHING
+        return is_echo and self._border > stretch.begin
 
-    def _commit_speculative(self, end: int) -> bool:
-        """Make the decode up to the pause that became the end the final, if there was one."""
-        if self._at.speculative is None:
+    def _commit_speculative(self, kind: Kind, end: int) -> bool:
+        """Make the decode up to the pause the final, if there was one."""
+        if self._speculative is None:
             return False
-        task, hypothesis = self._at.speculative
-        wanted = self._agenda.task(Kind.LAST, end)
-        if (task.begin, task.end) != (wanted.begin, wanted.end):
+        task, hypothesis = self._speculative
+        if (task.begin, task.end) != (self._window.begin, end):
             return False
-        if task.job.previous_text != wanted.job.previous_text:
+        if task.job.prefix != self._window.prefix or task.border != self._border:
             return False
-        if task.job.options.timestamps != wanted.job.options.timestamps:
-            return False
-        self._reader.use(replace(task, kind=Kind.LAST), hypothesis)
+        self._use(replace(task, kind=kind), hypothesis)
         return True
+
+    def _move_border(self, border: int) -> None:
+        self._border = self._attempted = border
+        self._agreement.clear()
+        self._speculative = None
+        self._n_tries = 0
+        self._last_partial = max(self._last_partial, border)
+        if self._stretch is not None and self._stretch.utterance is not None:
+            self._stretch.utterance.forget_before(border)
+
+    # --- what to decode
+
+    def _next_task(self) -> Task | None:
+        """Return what to decode now, if anything: what has to become final before partials."""
+        stretch = self._stretch
+        if stretch is None:
+            return None
+        self._window.trim(self._reach(), self._border, self._listener.buffer)
+        reach, end = self._reach(), stretch.end(self._vad)
+        if end is not None and end <= reach:
+            return self._task(Kind.LAST, end)
+        pause_end = self._pause_end()
+        if self._is_due():
+            if stretch.silent_since() is None:
+                return self._task(Kind.WORDS, reach)
+            return None if pause_end is None else self._task(Kind.PAUSE, pause_end)
+        if stretch.silent_since() is not None:
+            is_asked = self._speculative is not None and self._speculative[0].end == pause_end
+            return (
+                None if pause_end is None or is_asked else self._task(Kind.SPECULATIVE, pause_end)
+            )
+        return self._partial_task(reach)
+
+    def _partial_task(self, reach: int) -> Task | None:
+        step = self._partial_step if self._has_words else min(self._partial_step, _FIRST_PARTIAL)
+        if not step or reach < self._last_partial + max(step, self._rest):
+            return None
+        return None if self._is_silent(reach) else self._task(Kind.PARTIAL, reach)
+
+    def _task(self, kind: Kind, end: int) -> Task:
+        """Return the job that hears the window up to `end`."""
+        begin = self._window.begin
+        # Context is what most often makes Whisper break off.
+        has_context = self._config.use_context and not self._n_tries
+        job = DecodeJob(
+            self._listener.buffer.slice(begin, end),
+            self._options(kind),
+            self._window.context if has_context else "",
+            prefix=self._window.prefix,
+            priority="live" if kind is Kind.PARTIAL else "final",
+        )
+        return Task(kind, begin, self._border, end, self._listener.received, job)
+
+    def _options(self, kind: Kind) -> DecodeOptions:
+        """Ask for what is needed only: word times cost another pass, and a doubtful decode up to
+        five more. A partial that hears half a word is often in doubt, and the next one replaces it.
+        """
+        options = replace(self._config.decode, language=self._teller.language.known)
+        if kind is Kind.PARTIAL:
+            return replace(options, temperatures=options.temperatures[:1], timestamps="none")
+        return replace(options, timestamps="word" if self._can_place_words else "segment")
+
+    def _reach(self) -> int:
+        """Up to where the next job may hear."""
+        return min(self._listener.heard, self._window.end)
+
+    def _is_due(self) -> bool:
+        """Tell whether something of an open stretch has to become final."""
+        heard = self._listener.heard
+        if heard >= self._window.end:
+            return True
+        since = self._resumes_at()
+        if since is None:
+            return False
+        if not self._can_place_words and self._pause_end() is None:
+            return False
+        if self._attempted > self._border:
+            return heard >= self._attempted + _RETRY
+        return heard >= since + self._chunk
+
+    def _resumes_at(self) -> int | None:
+        """Return where speech goes on, if the border is in a pause; None if the pause lasts."""
+        stretch = self._stretch
+        if stretch is None or stretch.utterance is None or self._border <= stretch.begin:
+            return self._border
+        return stretch.utterance.speech_after(self._border, ignored=_NOTHING)
+
+    def _pause_end(self) -> int | None:
+        """Return where speech up to the pause that lasts ends; None where there is none, or as long
+        as its last consonant may not have been heard."""
+        silent_since = self._stretch.silent_since() if self._stretch is not None else None
+        if silent_since is None or silent_since - self._border <= _NOTHING:
+            return None
+        end = silent_since + self._vad.pad_after
+        return end if end <= self._reach() else None
+
+    def _is_silent(self, end: int) -> bool:
+        """Tell whether nothing since the border can be heard."""
+        return energy.is_silent(self._listener.buffer.slice(min(self._border, end), end))
+
+    # --- what answers become
+
+    def _without_hallucinations(self, task: Task, hypothesis: Hypothesis) -> Hypothesis:
+        filtered = without_hallucinations(hypothesis, task.job.options)
+        self.n_loops += filtered.n_loops
+        self.n_phrases += filtered.n_phrases
+        seconds = (task.end - task.border) / SAMPLE_RATE
+        if is_invented(filtered.hypothesis, task.job.options, seconds):
+            return replace(filtered.hypothesis, segments=())
+        return filtered.hypothesis
+
+    def _use(self, task: Task, hypothesis: Hypothesis) -> None:
+        """Tell what the answer to a task says, and move on as far as it is final."""
+        words = self._new_words(task, hypothesis)
+        if task.kind in (Kind.PARTIAL, Kind.SPECULATIVE):
+            self._use_partial(task, hypothesis, words)
+        elif task.kind is Kind.WORDS:
+            self._use_words(task, hypothesis, words)
+        elif not self._take_up(task, hypothesis, words):
+            self._use_whole(task, hypothesis, words)
+
+    def _new_words(self, task: Task, hypothesis: Hypothesis) -> list[Heard]:
+        """Return the words after the window's prefix; a mark that it has is not told again."""
+        words = heard_words(hypothesis, task.begin, task.end)
+        if not words or not punctuation.is_marked(task.job.prefix):
+            return words
+        first = replace(words[0], text=punctuation.without_leading(words[0].text))
+        return [first, *words[1:]] if first.text.strip() else words[1:]
+
+    def _use_partial(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
+        # What came in meanwhile is the time it took. Resting as long leaves the engine half of its
+        # time for finals, however many streams ask.
+        self._rest = 2 * (self._listener.received - task.asked_at)
+        is_complete = task.kind is Kind.SPECULATIVE
+        if is_complete:
+            self._speculative = (task, hypothesis)
+        self._tell_partial(self._agreement.hear(words, is_complete=is_complete), task.end)
+
+    def _use_words(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
+        """Make final what cannot change; if that is nothing, wait for more unless 30 s are full."""
+        self._agreement.hear(words, is_complete=False)
+        merged = self._agreement.merge(words)
+        n_final = max(count_final(merged, task.end), len(self._agreement.stable))
+        border = self._border_after(merged, n_final, task.end)
+        if border < task.border + _LEAST:
+            if task.end < self._window.end:
+                self._attempted = task.end
+                self._tell_partial(merged[len(self._agreement.stable) :], task.end)
+                return
+            n_final, border = len(merged), task.end
+        final, rest = merged[:n_final], merged[n_final:]
+        self._tell_final(final, hypothesis, border)
+        self._move_border(border)
+        self._tell_partial(self._agreement.hear(rest, is_complete=False), task.end)
+
+    def _use_whole(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
+        """Make all of it final, but for a mark that what follows may change."""
+        final, mark = self._agreement.merge(words), ""
+        if self._config.hold_punctuation and self._is_open(final):
+            final, mark = _split_mark(final)
+        self._tell_final(final, hypothesis, task.end, mark=mark)
+        self._move_border(task.end)
+
+    def _is_open(self, words: Sequence[Heard]) -> bool:
+        """Whether the last of `words` was not told yet, and more may follow it."""
+        is_closed = self._stretch is None or self._stretch.closed_at is not None
+        return len(words) > len(self._agreement.stable) and not is_closed
+
+    def _take_up(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> bool:
+        """If the decode ended long before the speech did, make final what it has and go on from
+        there, with nothing of what came before; return whether it did."""
+        merged = self._agreement.merge(words)
+        if not self._breaks_off(task, merged):
+            return False
+        n_tries, border = self._n_tries + 1, task.border
+        if merged:
+            border = self._border_after(merged, len(merged), task.end)
+            if border < task.border + _LEAST:
+                return False
+            self._tell_final(merged, hypothesis, border)
+        self._agreement.clear()
+        self._begin_window(border, has_context=False)
+        self._n_tries = n_tries
+        return True
+
+    def _breaks_off(self, task: Task, words: Sequence[Heard]) -> bool:
+        """Tell a decode after whose words there is more speech, if it is worth another."""
+        if self._n_tries >= _MAX_TRIES:
+            return False
+        if not words and not task.job.previous_text and not task.job.prefix:
+            return False  # no word is there
+        heard = max(task.border, words[-1].end if words else 0)
+        loud = energy.speech_like(task.job.audio)[(heard - task.begin) // energy.HOP :]
+        least = _UNCOVERED if any(word.key for word in words) else _UNHEARD
+        return int(loud.sum()) * energy.HOP > least
+
+    def _border_after(self, words: Sequence[Heard], n_final: int, end: int) -> int:
+        """Return the quietest place after the first `n_final` words."""
+        if not n_final:
+            return self._border
+        low, high = border_range(words, n_final, end)
+        low = max(low, self._border)
+        if high <= low:
+            return self._border
+        near = min(max(words[n_final - 1].end, low), high)
+        return place_border(self._listener.buffer.slice(low, high), low, near)
+
+    def _tell_partial(self, rest: Sequence[Heard], end: int) -> None:
+        self._last_partial = end
+        self._has_words = self._has_words or bool(rest or self._agreement.stable)
+        begin = self._border
+        if self._stretch is not None and self._stretch.utterance is not None:
+            begin = max(begin, self._stretch.utterance.start)
+        self._teller.tell_partial(self._agreement.stable, rest, start=begin, end=end)
+
+    def _tell_final(
+        self, words: Sequence[Heard], hypothesis: Hypothesis | None, end: int, *, mark: str = ""
+    ) -> None:
+        if not words:
+            self._mark = mark or self._mark
+            return
+        if self._mark and not self._window.prefix:  # its words are heard no more
+            words = [Heard(self._mark, self._border, self._border), *words]
+        self._mark = mark
+        self._teller.tell_final(words, hypothesis, start=self._border, end=end, mark=mark)
+        self._window.commit(words)
+
+    def _confirm_mark(self, end: int) -> None:
+        """Nothing followed the mark that was held."""
+        if self._mark:
+            mark = Heard(self._mark, self._border, end)
+            self._teller.tell_final([mark], None, start=self._border, end=end)
+            self._window.punctuate(self._mark)
+            self._mark = ""
+
+
+def _split_mark(words: Sequence[Heard]) -> tuple[list[Heard], str]:
+    """Return `words` without the mark after the last one, and that."""
+    words, mark = list(words), ""
+    while words:
+        last = words.pop()
+        body, found = punctuation.split_trailing(last.text)
+        mark = found or mark
+        if body.strip():
+            return [*words, replace(last, text=body)], mark
+    return [], mark

@@ -5,9 +5,6 @@ Owns where a part begins and ends, padding included, and where it may be divided
 
 from dataclasses import dataclass
 
-from whisper_service.audio.buffer import AudioBuffer
-from whisper_service.policy import energy
-from whisper_service.policy.border import place_border
 from whisper_service.policy.endpoint import Utterance, VadOptions
 from whisper_service.types import SAMPLE_RATE
 
@@ -57,18 +54,3 @@ class Stretch:
         if self.utterance is None or self.closed_at is not None:
             return None
         return self.utterance.silent_since
-
-    def pause(self, buffer: AudioBuffer, after: int, before: int, vad: VadOptions) -> int | None:
-        """Return the quietest position of the last clear pause in `[after, before)`."""
-        if self.utterance is not None:
-            pause = self.utterance.pause_before(before, after=after, at_least=vad.min_silence)
-            if pause is not None:
-                # the detector hears both edges late: look from before its pause to its end
-                start = max(after, pause.start - SAMPLE_RATE // 10)
-                middle = (start + pause.end) // 2
-                return place_border(buffer.slice(start, pause.end), start, middle)
-        gaps = energy.pauses(buffer.slice(after, before), at_least=_GAP)
-        if not gaps or gaps[-1][0] == 0:
-            return None
-        start, end = (after + position for position in gaps[-1])
-        return place_border(buffer.slice(start, end), start, (start + end) // 2)

@@ -51,11 +51,18 @@ class Teller:
         self._events.append(Partial(*span, join(stable), join(rest)))
 
     def tell_final(
-        self, words: Sequence[Heard], hypothesis: Hypothesis | None, *, start: int, end: int
+        self,
+        words: Sequence[Heard],
+        hypothesis: Hypothesis | None,
+        *,
+        start: int,
+        end: int,
+        mark: str = "",
     ) -> None:
         """Tell `words` of `[start, end)` as final; without words there is nothing to tell.
 
         `hypothesis`: the decode they are from; None where they are left from the one before.
+        `mark`: what punctuation may follow them.
         """
         self._last = hypothesis = hypothesis or self._last
         if not join(words).strip():
@@ -73,7 +80,7 @@ class Teller:
         self._texts.append(segment.text)
         self.context = next_context(self.context, segment)
         known, probability = self.language.known, self.language.probability
-        state = StreamState(end, self._next_id, known, probability, self.context)
+        state = StreamState(end, self._next_id, known, probability, self.context, mark)
         if known is None:
             known, probability = hypothesis.language, hypothesis.language_probability
         self._events.append(Final(segment, known, probability, state))
