@@ -109,8 +109,8 @@ class StreamPlan:
         self._attempted = state.offset
         """Where the last try for words that are final ended, if in vain."""
         self._last_partial = state.offset
-        self._rest = 0
-        """How much to hear after a partial before the next one, whatever the interval."""
+        self._rests_until = state.offset
+        """No partial is asked for before, whatever the interval."""
         self._has_words = False
         """Whether any of the stretch were told."""
         self._speculative: tuple[Task, Hypothesis] | None = None
@@ -269,7 +269,7 @@ class StreamPlan:
         if not self._window.prefix:
             self._window.restart(begin, self._teller.context)
         self._move_border(begin)
-        self._has_words, self._rest = False, 0
+        self._has_words = False
         if stretch.utterance is not None:
             self._last_partial = max(self._border, stretch.utterance.start)
             if stretch.is_first:
@@ -350,7 +350,7 @@ class StreamPlan:
 
     def _partial_task(self, reach: int) -> Task | None:
         step = self._partial_step if self._has_words else min(self._partial_step, _FIRST_PARTIAL)
-        if not step or reach < self._last_partial + max(step, self._rest):
+        if not step or reach < max(self._last_partial + step, self._rests_until):
             return None
         return None if self._is_silent(reach) else self._task(Kind.PARTIAL, reach)
 
@@ -447,7 +447,7 @@ class StreamPlan:
     def _use_partial(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
         # What came in meanwhile is the time it took. Resting as long leaves the engine half of its
         # time for finals, however many streams ask.
-        self._rest = 2 * (self._listener.received - task.asked_at)
+        self._rests_until = task.end + 2 * (self._listener.received - task.asked_at)
         is_complete = task.kind is Kind.SPECULATIVE
         if is_complete:
             self._speculative = (task, hypothesis)
