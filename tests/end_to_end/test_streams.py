@@ -50,7 +50,7 @@ async def test_a_stream_becomes_its_words(service: Service, name: str) -> None:
 @pytest.mark.real
 async def test_a_minute_of_somebody_who_reads_becomes_its_words(service: Service) -> None:
     clip = CLIPS["live"]
-    messages = await stream(service.ws, real.pcm(clip), speed=4.0, language="en")
+    messages = await stream(service.ws, real.pcm(clip), speed=2.0, language="en")
     assert_right(clip, text_of(messages))
 
 
