@@ -113,7 +113,7 @@ class StreamConfig:
     """The least of the audio that is final already, if there is as much, that is heard again with
     the next chunk."""
     use_context: bool = True
-    """The last final text is the next chunk's prompt."""
+    """A chunk goes on where the last final text ended; else each is decoded alone."""
     partial_interval: float = 1.0
     """Between partials; 0 sends none."""
     endpoint_silence: float = 0.6

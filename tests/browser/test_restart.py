@@ -33,6 +33,8 @@ NEXT_WORDS = dict(pairwise([*CYCLE, CYCLE[0]]))
 def begin(page: Page, address: str) -> None:
     page.goto(address)
     page.wait_for_selector("#service-dot[data-state=ready]")
+    # The bundled model of 76 words has not learned to go on after a prefix.
+    page.get_by_label("Use context").uncheck()
     page.get_by_role("button", name="Start").click()
 
 

@@ -59,6 +59,8 @@ _UNCOVERED = SAMPLE_RATE
 """1 s of speech after a decode's last word holds a word or two; less is breath and reverb."""
 _UNHEARD = SAMPLE_RATE // 2
 """0.5 s of speech of which no word was heard is heard again, without what may hide it."""
+_QUIET = SAMPLE_RATE // 5
+"""200 ms: longer than the silence inside any consonant (closures last up to 150 ms)."""
 _MAX_TRIES = 4
 """Decodes of a stretch that may break off, one after the other."""
 
@@ -459,6 +461,8 @@ class StreamPlan:
         merged = self._agreement.merge(words)
         n_final = max(count_final(merged, task.end), len(self._agreement.stable))
         border = self._border_after(merged, n_final, task.end)
+        if self._ends_quietly(task):
+            n_final, border = len(merged), task.end
         if border < task.border + _LEAST:
             if task.end < self._window.end:
                 self._attempted = task.end
@@ -469,6 +473,13 @@ class StreamPlan:
         self._tell_final(final, hypothesis, border)
         self._move_border(border)
         self._tell_partial(self._agreement.hear(rest, is_complete=False), task.end)
+
+    def _ends_quietly(self, task: Task) -> bool:
+        """Whether a pause is at its end that no detector tells."""
+        if self._config.vad:
+            return False
+        pauses = energy.pauses(task.job.audio, at_least=_QUIET)
+        return bool(pauses) and len(task.job.audio) - pauses[-1][1] < energy.HOP
 
     def _use_whole(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
         """Make all of it final, but for a mark that what follows may change."""
@@ -540,7 +551,10 @@ class StreamPlan:
             words = [Heard(self._mark, self._border, self._border), *words]
         self._mark = mark
         self._teller.tell_final(words, hypothesis, start=self._border, end=end, mark=mark)
-        self._window.commit(words)
+        if self._config.use_context:
+            self._window.commit(words)
+        else:
+            self._window.restart(end, "")
 
     def _confirm_mark(self, end: int) -> None:
         """Nothing followed the mark that was held."""
