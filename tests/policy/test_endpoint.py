@@ -36,13 +36,6 @@ def test_a_short_silence_is_a_pause_and_a_closure_is_none() -> None:
     assert utterance.ended_at is None
 
 
-def test_the_pause_that_lasts_still_counts_as_far_as_it_is_known() -> None:
-    _, (utterance,) = hear((0.9, 10), (0.0, 8))
-    assert utterance.pause_before(14 * FRAME, after=0, at_least=5 * FRAME) is None
-    known = utterance.pause_before(16 * FRAME, after=0, at_least=5 * FRAME)
-    assert known == Pause(10 * FRAME, 16 * FRAME)
-
-
 def test_speech_goes_on_after_a_pause_or_not_yet() -> None:
     _, (utterance,) = hear((0.9, 10), (0.0, 6), (0.9, 10), (0.0, 2))
     assert utterance.speech_after(12 * FRAME, ignored=0) == 16 * FRAME

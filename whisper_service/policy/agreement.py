@@ -65,14 +65,6 @@ def align_prefix(known: Sequence[Heard], heard: Sequence[Heard]) -> int:
     return min(range(len(costs)), key=lambda k: (costs[k], abs(k - len(known))))
 
 
-def align_both(known: Sequence[Heard], heard: Sequence[Heard]) -> tuple[int, int]:
-    """Return (i, j) so that `known[:i]` and `heard[:j]` say the same and one of them is whole."""
-    costs = _edit_costs([w.key for w in known], [w.key for w in heard])
-    n, m = len(known), len(heard)
-    candidates = [(n, j) for j in range(m + 1)] + [(i, m) for i in range(n)]
-    return min(candidates, key=lambda c: (costs[c[0]][c[1]], abs(c[0] - c[1]), -c[0] - c[1]))
-
-
 def _edit_costs(a: Sequence[str], b: Sequence[str]) -> list[list[int]]:
     """Levenshtein's table: [i][j] is the distance between `a[:i]` and `b[:j]`."""
     table = [list(range(len(b) + 1))]
@@ -118,17 +110,6 @@ class Agreement:
         if n_words == len(stable):
             stable = [replace(w, text=s.text) for s, w in zip(stable, words, strict=False)]
         return stable + list(words[n_words:])
-
-    def commit(self, words: Sequence[Heard]) -> list[Heard]:
-        """Make `words` final; return them with the stable words in place of what they match.
-
-        Stable words beyond them stay stable.
-        """
-        n_stable, n_words = align_both(self.stable, words)
-        final = self.stable[:n_stable] + list(words[n_words:])
-        self.stable = self.stable[n_stable:]
-        self._previous = []
-        return final
 
     def clear(self) -> None:
         """Forget all; the next hypothesis is of other speech."""

@@ -65,15 +65,6 @@ class Utterance:
     ended_at: int | None = None
     """The position at which the silence had lasted for `endpoint_silence`."""
 
-    def pause_before(self, position: int, *, after: int, at_least: int) -> Pause | None:
-        """Return the last pause that begins after `after`, as far as known at `position`."""
-        open_pause = [] if self.silent_since is None else [Pause(self.silent_since, position)]
-        for pause in reversed(self.pauses + open_pause):
-            end = min(pause.end, position)
-            if pause.start > after and end - pause.start >= at_least:
-                return Pause(pause.start, end)
-        return None
-
     def forget_before(self, position: int) -> None:
         """Drop the pauses that ended by `position`."""
         self.pauses = [pause for pause in self.pauses if pause.end > position]

@@ -11,6 +11,8 @@ from whisper_service.types import SAMPLE_RATE, Audio
 
 HOP = SAMPLE_RATE // 100
 """10 ms: a pitch period of the deepest voice (12 ms) nearly fits, a closure of a plosive does."""
+BREATH = SAMPLE_RATE // 5
+"""200 ms: longer than the silence inside any consonant (closures last up to 150 ms)."""
 FLOOR = 10 ** (-60 / 20)
 """-60 dBFS, RMS: under the self-noise of any microphone turned up for speech (-55 and more)."""
 SPEECH_BELOW_PEAK = 0.1

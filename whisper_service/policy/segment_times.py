@@ -17,7 +17,7 @@ _PAUSE = 2 * SAMPLE_RATE // 5
 
 def has_pauses(window: Window) -> bool:
     """Whether one of its segments may have a pause inside, at which it is to be split."""
-    return any(b.start - a.end >= _PAUSE for a, b in pairwise(window.speech))
+    return any(_pauses(window.speech))
 
 
 def to_file_times(segment: Segment, window: Window, start: int) -> Segment:
@@ -62,10 +62,12 @@ def _part(segment: Segment, words: Sequence[Word]) -> Segment:
 
 def _is_pause_between(before: Word, after: Word, speech: Sequence[Span]) -> bool:
     end, start = round(before.end * SAMPLE_RATE), round(after.start * SAMPLE_RATE)
-    return any(
-        b.start - a.end >= _PAUSE and end <= a.end + _SLACK and start >= b.start - _SLACK
-        for a, b in pairwise(speech)
-    )
+    return any(end <= a.end + _SLACK and start >= b.start - _SLACK for a, b in _pauses(speech))
+
+
+def _pauses(speech: Sequence[Span]) -> Iterator[tuple[Span, Span]]:
+    """What is spoken before and after each."""
+    return ((a, b) for a, b in pairwise(speech) if b.start - a.end >= _PAUSE)
 
 
 def _position(window: Window, start: int, seconds: float, *, is_end: bool = False) -> int:

@@ -41,6 +41,11 @@ class SentenceWindow:
         return join(self._words)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it is final yet."""
+        return not self._words
+
+    @property
     def end(self) -> int:
         """The furthest that one decode can hear."""
         return self.begin + WINDOW_SAMPLES

@@ -59,8 +59,6 @@ _UNCOVERED = SAMPLE_RATE
 """1 s of speech after a decode's last word holds a word or two; less is breath and reverb."""
 _UNHEARD = SAMPLE_RATE // 2
 """0.5 s of speech of which no word was heard is heard again, without what may hide it."""
-_QUIET = SAMPLE_RATE // 5
-"""200 ms: longer than the silence inside any consonant (closures last up to 150 ms)."""
 _MAX_TRIES = 4
 """Decodes of a stretch that may break off, one after the other."""
 
@@ -220,7 +218,7 @@ class StreamPlan:
             task = self._next_task()
             if task is not None or not self._listener.step():
                 break
-        is_open = self._stretch is not None or self._window.prefix
+        is_open = self._stretch is not None or not self._window.is_empty
         self._listener.discard_before(self._window.begin if is_open else None)
         if self._is_stopped and not self._listener.stretches and not self.is_done:
             self.is_done = True
@@ -258,7 +256,7 @@ class StreamPlan:
         if self._mark and (silence >= _HOLD or (self._is_stopped and not stretches)):
             self._confirm_mark(until)
             return True
-        if self._window.prefix and silence > _MAX_PAUSE:
+        if not self._window.is_empty and silence > _MAX_PAUSE:
             self._window.restart(self._border, self._teller.context)
             return True
         return False
@@ -268,7 +266,7 @@ class StreamPlan:
             return False
         stretch = self._stretch = self._listener.stretches[0]
         begin = max(self._border, stretch.begin)
-        if not self._window.prefix:
+        if self._window.is_empty:
             self._window.restart(begin, self._teller.context)
         self._move_border(begin)
         self._has_words = False
@@ -478,7 +476,7 @@ class StreamPlan:
         """Whether a pause is at its end that no detector tells."""
         if self._config.vad:
             return False
-        pauses = energy.pauses(task.job.audio, at_least=_QUIET)
+        pauses = energy.pauses(task.job.audio, at_least=energy.BREATH)
         return bool(pauses) and len(task.job.audio) - pauses[-1][1] < energy.HOP
 
     def _use_whole(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
@@ -547,7 +545,7 @@ class StreamPlan:
         if not words:
             self._mark = mark or self._mark
             return
-        if self._mark and not self._window.prefix:  # its words are heard no more
+        if self._mark and self._window.is_empty:  # its words are heard no more
             words = [Heard(self._mark, self._border, self._border), *words]
         self._mark = mark
         self._teller.tell_final(words, hypothesis, start=self._border, end=end, mark=mark)

@@ -1,15 +1,11 @@
 """The parts of a stream that are to become text, each decoded on its own.
 
-Owns where a part begins and ends, padding included, and where it may be divided.
+Owns where a part begins and ends, padding included.
 """
 
 from dataclasses import dataclass
 
 from whisper_service.policy.endpoint import Utterance, VadOptions
-from whisper_service.types import SAMPLE_RATE
-
-_GAP = SAMPLE_RATE // 5
-"""200 ms of quiet are a pause also where the detector saw none: it answers slowly."""
 
 
 @dataclass(slots=True, eq=False)

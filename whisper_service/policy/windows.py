@@ -30,8 +30,6 @@ _PAD = 4 * SAMPLE_RATE // 10
 end better with some."""
 _MAX_GAP = 2 * _PAD + SAMPLE_RATE // 5
 """1 s: a longer one loses its middle."""
-_BREATH = SAMPLE_RATE // 5
-"""200 ms: longer than the silence inside any consonant (closures last up to 150 ms)."""
 _VAD = VadOptions()
 _LOOK_BACK = SAMPLE_RATE
 """Kept of what is not speech so far: the pad, and the frames in which it was not yet sure."""
@@ -241,16 +239,16 @@ def _quietest_cut(window: Window, low: int, high: int) -> int:
         for a, b in pairwise(window.speech)
     ]
     start, end = max(pauses, key=lambda pause: pause[1] - pause[0], default=(0, 0))
-    if end - start < _BREATH:
+    if end - start < energy.BREATH:
         return low + _longest_gap(window.audio[low:high])
     return (start + end) // 2
 
 
 def _longest_gap(audio: Audio) -> int:
     """Return the middle of the longest silence; the quietest 200 ms where there is none."""
-    gaps = energy.pauses(audio, at_least=_BREATH)
+    gaps = energy.pauses(audio, at_least=energy.BREATH)
     if not gaps:
-        return energy.quietest(audio, width=_BREATH)
+        return energy.quietest(audio, width=energy.BREATH)
     start, end = gaps[int(np.argmax([end - start for start, end in gaps]))]
     return (start + end) // 2
 
