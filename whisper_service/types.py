@@ -134,6 +134,12 @@ class DecodeJob:
     previous_text: str = ""
     prefix: str = ""
     """What is already said in this window: the decode goes on from here, and leaves it out."""
+    draft: str = ""
+    """What it will probably say after the prefix. What of it is right is found in one pass instead
+    of one a token; the answer does not depend on it."""
+    padding: float | None = None
+    """Seconds of silence after the audio that will do, where encoding less is less work; None fills
+    30 s, which is what Whisper was trained on."""
     priority: Priority = "file"
     deadline: float | None = None
     """Seconds since the epoch; a job not begun by then is refused instead of decoded."""

@@ -1,5 +1,7 @@
 """The compiled attention against the plain one, over a cache of random numbers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from whisper.model import ModelDimensions
@@ -61,6 +63,19 @@ def test_audio(
     torch.set_num_threads(before)
     plain = attention.attend_audio(store, 1, query, rows)
     torch.testing.assert_close(ours, plain, atol=tolerance(store), rtol=0)
+
+
+def test_a_window_is_heard_as_far_as_it_was_encoded(
+    store: cache.Cache, compiled: Attention, rows: attention.Rows
+) -> None:
+    query = torch.randn(N_ROWS, 384).to(store.cross.dtype)
+    store.heard[0] = 700
+    ours = compiled.audio(store, 1, query, rows)
+    whole = attention.attend_audio(store, 1, query, rows)
+    part = attention.attend_audio(replace(store, cross=store.cross[..., :700, :]), 1, query, rows)
+    is_first = rows.slots == 0
+    expected = torch.where(is_first[:, None], part, whole)
+    torch.testing.assert_close(ours, expected, atol=tolerance(store), rtol=0)
 
 
 def test_past(store: cache.Cache, compiled: Attention, rows: attention.Rows) -> None:

@@ -8,10 +8,13 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import whisper
+from whisper.audio import log_mel_spectrogram, pad_or_trim
 from whisper.model import Whisper
 
 from tests import real
@@ -135,6 +138,24 @@ def test_language_probabilities(both: Both, name: str) -> None:
     assert_same_languages(both.engine, both.whisper, window(name))
 
 
+def test_five_seconds_of_silence_instead_of_thirty(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech, n_frames = real.samples(real.CLIPS["jfk"]), 800  # 11 s and 5 s
+    encoder, positions = both.whisper.encoder, both.whisper.encoder.positional_embedding
+    monkeypatch.setattr(encoder, "positional_embedding", positions[:n_frames])
+    monkeypatch.setattr(both.whisper.dims, "n_audio_ctx", n_frames)
+    mel = log_mel_spectrogram(pad_or_trim(speech, 16 * SAMPLE_RATE), both.whisper.dims.n_mels)
+    asked = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False)
+    expected = whisper.decode(both.whisper, mel, asked)
+    found = recorded(both.engine, monkeypatch)
+    options = replace(ONCE, language="en", timestamps="none")
+    alone, padded = DecodeJob(speech, options), DecodeJob(speech, options, padding=5.0)
+    both.engine.decode([alone, padded])
+    assert_same(found[id(padded)], expected)
+    assert found[id(alone)][1].avg_logprob != found[id(padded)][1].avg_logprob
+
+
 @pytest.mark.parametrize("n_said", [8, 14])  # both times in mid-sentence
 def test_after_a_prefix_the_rest_is_said_at_the_same_times(both: Both, n_said: int) -> None:
     whole = words_of(both, DecodeJob(window("jfk"), WORDS))
@@ -146,6 +167,47 @@ def test_after_a_prefix_the_rest_is_said_at_the_same_times(both: Both, n_said: i
     assert [word.start for word in timed] == pytest.approx(
         [word.start for word in whole[n_said:]], abs=0.3
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"max_tokens": 9},
+        {"temperatures": (0.0, 0.8), "logprob_threshold": 0.0, "best_of": 2},
+        {"timestamps": "segment"},
+    ],
+    ids=str,
+)
+def test_no_answer_depends_on_its_draft(
+    both: Both, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    found = recorded(both.engine, monkeypatch)
+    wanted = replace(ONCE, language="en", **{"timestamps": "none", **options})
+    prefix = "" if "timestamps" in options else " And so my fellow Americans,"
+    plain = DecodeJob(real.samples(real.CLIPS["jfk"]), wanted, prefix=prefix, padding=5.0)
+    (answer,) = both.engine.decode([plain])
+    assert isinstance(answer, Hypothesis)
+    drafts = drafts_of("".join(segment.text for segment in answer.segments))
+    jobs = [replace(plain, draft=draft) for draft in drafts]
+    both.engine.decode([plain, *jobs])
+    for job in jobs:
+        assert found[id(job)][1].tokens == found[id(plain)][1].tokens
+        assert found[id(job)][1].avg_logprob == pytest.approx(
+            found[id(plain)][1].avg_logprob, abs=1e-4
+        )
+
+
+def drafts_of(said: str) -> list[str]:
+    """Right, right for a while, wrong at once, and longer than a decode can be."""
+    return [
+        said,
+        said[: len(said) // 2],
+        said[:30] + " zebra" + said[30:],
+        " Zebra" + said,
+        said + 500 * " zebra",
+        said[:30] + "<|endoftext|><|0.00|>",
+    ]
 
 
 WORDS = replace(ONCE, language="en", timestamps="word")

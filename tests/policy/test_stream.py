@@ -117,6 +117,16 @@ def test_what_is_final_of_a_sentence_is_heard_again_and_said_already() -> None:
     assert max(len(job.audio) for job in run.jobs) <= WINDOW_SAMPLES
 
 
+def test_a_decode_is_drafted_with_what_was_last_heard_and_is_not_final_yet() -> None:
+    run = stream(synthesise(FLUENT), config(chunk_duration=4.0))
+    assert run.jobs[0].draft == ""
+    for before, job in itertools.pairwise(run.jobs):
+        heard = "".join(f" {text.strip()}" for text, _, _ in read(before.audio))
+        assert heard.endswith(job.draft)
+        if len(job.prefix) == len(before.prefix):
+            assert job.draft == heard[len(job.prefix) :]
+
+
 def test_word_times_are_told_only_if_asked_for_and_join_to_the_text() -> None:
     audio = synthesise(FLUENT)
     assert all(not final.segment.words for final in stream(audio, config()).finals)

@@ -5,13 +5,14 @@ an answer and which job comes next (`Scheduler`), and how a step is computed (`S
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from whisper_service.engine.cache import Cache
-from whisper_service.engine.candidates import choose
+from whisper_service.engine.candidates import choose, likeliest
 from whisper_service.engine.fallback import Result
 from whisper_service.engine.rules import Rules
 from whisper_service.engine.run import Run, width
@@ -37,7 +38,8 @@ class Stepper(Protocol):
     """What works on the device: `Eager` or `Graphs`."""
 
     def prefill(self, run: Run) -> Tensor:
-        """Take a run's prompt; -> logits float32 [2, V] where the transcript starts, and after."""
+        """Take a run's prompt and its draft of n tokens; -> logits float32 [2 + n, V] where the
+        transcript starts, at the prompt's end, and after each token of the draft."""
 
     def step(self, runs: Sequence[Run]) -> list[list[Candidate]]:
         """Take the runs' last tokens; -> the candidates of each row, those of a run in a row."""
@@ -99,7 +101,10 @@ class Batch:
             self._prefill(run)
             runs.append(run)
         self._runs += runs
-        self._start(runs)
+        self._start([run for run in runs if run.draft_logits is None])
+        for run in runs:
+            if run.draft_logits is not None:
+                self._follow_draft(run, run.draft_logits)
 
     def cancel(self, ticket: Ticket) -> None:
         """Drop a job; its slot and lines are free at once."""
@@ -115,11 +120,34 @@ class Batch:
             self._advance(runs, self._stepper.step(runs))
 
     def _prefill(self, run: Run) -> None:
-        at_start, run.first_logits = self._stepper.prefill(run)
-        run.no_speech = at_start.softmax(-1)[run.tokenizer.no_speech]
+        logits = self._stepper.prefill(run)
+        run.no_speech = logits[0].softmax(-1)[run.tokenizer.no_speech]
+        run.first_logits = logits[1]
+        run.draft_logits = logits[1:] if run.prompt.draft else None
+
+    def _follow_draft(self, run: Run, logits: Tensor) -> None:
+        """Begin a greedy decode with what its draft has right and the token after that: speculative
+        decoding (arXiv:2211.17192) with what was heard before in the place of a small model."""
+        draft = run.prompt.draft
+        run.begin(self._device)
+        self._cache.table[run.prompt_line, : len(run.prompt.tokens) + len(draft)] = run.prompt_line
+        run.first_logits = logits[0].clone() if run.has_more_temperatures else None
+        run.draft_logits = None
+        bounds = [
+            self._rules.bounds(draft[:n], None, is_timed=False) for n in range(len(draft) + 1)
+        ]
+        self._rules.apply(logits, bounds)
+        for candidate, guess in zip_longest(likeliest(logits), draft):
+            run.advance([[candidate]])
+            if not run.search.rows:
+                self._end_search(run)
+            if not run.search.rows or candidate.token != guess:
+                return
 
     def _start(self, runs: Sequence[Run]) -> None:
         """Begin the runs' decodes at their next temperatures: their first tokens."""
+        if not runs:
+            return
         logits: list[Tensor] = []
         for run in runs:
             assert run.first_logits is not None

@@ -21,6 +21,8 @@ class Cache:
 
     cross: Tensor
     """[n_layers, 2, n_slots, H, 1500, D]: keys, then values."""
+    heard: Tensor
+    """int64 [n_slots], on the host: how many of a slot's frames hold its window."""
     past: Tensor
     """[n_layers, 2, n_lines, n_ctx, H, D]."""
     table: Tensor
@@ -49,6 +51,7 @@ def allocate(
     lines = torch.arange(n_lines, dtype=torch.int32, device=device)
     return Cache(
         cross=_zeros((layers, 2, n_slots, heads, dims.n_audio_ctx, width), dtype, device),
+        heard=torch.full((n_slots,), dims.n_audio_ctx),
         past=_zeros((layers, 2, n_lines, dims.n_text_ctx, heads, width), dtype, device),
         table=lines[:, None].repeat(1, dims.n_text_ctx),
     )

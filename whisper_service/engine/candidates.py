@@ -30,6 +30,13 @@ def choose(logits: Tensor, runs: Sequence[Run]) -> list[list[Candidate]]:
     ]
 
 
+def likeliest(logits: Tensor) -> list[Candidate]:
+    """Choose each row's likeliest token from masked logits float32 [R, V]."""
+    values, tokens = top(logits.log_softmax(-1), 1)
+    best = torch.cat([tokens.float(), values], dim=-1).tolist()
+    return [Candidate(int(token), logprob) for token, logprob in best]
+
+
 def candidates(row: Sequence[Sequence[float]], run: Run) -> list[Candidate]:
     """What was read of one row, (token, log-probability) pairs, as far as its search wants it."""
     return [Candidate(int(token), logprob) for token, logprob in row[: run.search.n_candidates]]

@@ -27,11 +27,14 @@ class Eager:
     def prefill(self, run: Run) -> Tensor:
         """Take a run's prompt into its first line, which its other lines share.
 
-        -> logits float32 [2, V] at the start of the transcript and at the prompt's end.
+        -> logits float32 [2 + n, V] at the start of the transcript, at the prompt's end, and after
+        each of the draft's n tokens.
         """
-        tokens = send(run.prompt.tokens, self._device)
+        prompt = run.prompt
+        tokens = send([*prompt.tokens, *prompt.draft], self._device)
         states, _ = self._decoder.prefill(self._cache, tokens, run.prompt_line, run.slot)
-        return self._decoder.logits(torch.stack((states[run.prompt.sot_index], states[-1])))
+        start, end = prompt.sot_index, len(prompt.tokens) - 1
+        return self._decoder.logits(torch.cat((states[start : start + 1], states[end:])))
 
     def step(self, runs: Sequence[Run]) -> list[list[Candidate]]:
         """Take the runs' last tokens; -> the candidates of each row, those of a run in a row."""

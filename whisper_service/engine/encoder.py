@@ -13,7 +13,8 @@ from whisper_service.engine.weights import Block, EncoderWeights
 
 
 def encode(weights: EncoderWeights, mels: Tensor) -> Tensor:
-    """Mels float32 [B, n_mels, 3000] -> features [B, 1500, n_state] in the compute dtype.
+    """Mels float32 [B, n_mels, 2 * T] -> features [B, T, n_state] in the compute dtype; T is 1,500
+    for the 30 s that Whisper was trained on.
 
     On a CPU one window at a time: it fills the cores, and its temporaries stay near the caches.
     """
@@ -23,7 +24,7 @@ def encode(weights: EncoderWeights, mels: Tensor) -> Tensor:
     x = F.gelu(F.conv1d(mels.to(dtype), *weights.conv1, padding=1))
     x = F.conv1d(x, *weights.conv2, stride=2, padding=1)
     # Else a sum would keep the convolution's order, frames last, and all that follows is slower.
-    stream = F.gelu(x.transpose(1, 2).contiguous().float()) + weights.positions
+    stream = F.gelu(x.transpose(1, 2).contiguous().float()) + weights.positions[: x.shape[2]]
     for block in weights.blocks:
         _add_block(block, stream, weights, dtype)
     return weights.norm(stream).to(dtype)

@@ -54,6 +54,8 @@ _TONE: Audio = 0.1 * np.sin(
     np.arange(SAMPLE_RATE, dtype=np.float32) * np.float32(2 * np.pi * 440 / SAMPLE_RATE)
 )
 """A second of sound to warm up with."""
+_STEP = 2 * SAMPLE_RATE
+"""What is encoded of a window comes in these steps: torch prepares each shape's products once."""
 
 
 class Engine:
@@ -88,8 +90,10 @@ class Engine:
         n_lines = n_slots * footprint.LINES_PER_SLOT
         # One line more, for the places of a graph that hold no row.
         self._cache = cache.allocate(self.dims, n_slots, n_lines + 1, precision.dtype, self._device)
-        if attention := kernels.attention_for(self._cache):
+        attention = kernels.attention_for(self._cache)
+        if attention:
             self._decoder = decoder = replace(decoder, attention=attention)
+        self._may_hear_less = attention is not None
         eager = Eager(decoder, self._cache, self.rules)
         self.graphs = recorder and Graphs(eager, decoder, self._cache, self.rules, recorder)
         # A proxy, since the two would else keep each other, and an unloaded model its memory.
@@ -210,7 +214,9 @@ class Engine:
 
     def listen(self, tickets: Sequence[Ticket], slots: Sequence[int]) -> None:
         """Fill the slots with the tickets' windows."""
-        encoded = self._encode([ticket.job.audio for ticket in tickets])
+        jobs = [ticket.job for ticket in tickets]
+        n_samples = max(map(self._n_samples, jobs))
+        encoded = self._encode([job.audio for job in jobs], n_samples)
         self._decoder.listen(self._cache, encoded, slots)
 
     def begin(self, ticket: Ticket, slot: int, lines: list[int]) -> Run:
@@ -249,9 +255,17 @@ class Engine:
         aligned = self._align(self._cache, *place, run.tokenizer, job.audio, (before, *found))
         return words.without_prefix(aligned, before.text)
 
-    def _encode(self, audios: Sequence[Audio]) -> Tensor:
-        """Return features [B, 1500, n_state]."""
-        return encode(self._encoder, features.log_mels(audios, self.dims.n_mels, self._device))
+    def _n_samples(self, job: DecodeJob) -> int:
+        """How much of the window is encoded, in steps of `_STEP`."""
+        if job.padding is None or not self._may_hear_less:
+            return WINDOW_SAMPLES
+        wanted = len(job.audio) + int(job.padding * SAMPLE_RATE)
+        return min(WINDOW_SAMPLES, -(-wanted // _STEP) * _STEP)
+
+    def _encode(self, audios: Sequence[Audio], n_samples: int = WINDOW_SAMPLES) -> Tensor:
+        """Return features [B, n_samples / 320, n_state]."""
+        mels = features.log_mels(audios, self.dims.n_mels, self._device, n_samples)
+        return encode(self._encoder, mels)
 
     def _detect(
         self, where: cache.Cache, slot: int, line: int, language: str | None

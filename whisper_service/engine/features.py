@@ -14,14 +14,19 @@ from whisper.audio import HOP_LENGTH, log_mel_spectrogram
 from whisper_service.types import WINDOW_SAMPLES, Audio
 
 
-def log_mels(audios: Sequence[Audio], n_mels: int, device: torch.device) -> torch.Tensor:
-    """Return float32 [B, n_mels, 3000].
+def log_mels(
+    audios: Sequence[Audio], n_mels: int, device: torch.device, n_samples: int = WINDOW_SAMPLES
+) -> torch.Tensor:
+    """Return float32 [B, n_mels, n_samples / 160] of audio and the silence after it.
 
     One call a row: `log_mel_spectrogram` clips to the loudest value it is given, so rows of a
     batch would change each other.
     """
     return torch.stack(
-        [log_mel_spectrogram(_pad(audio), n_mels=n_mels, device=device) for audio in audios]
+        [
+            log_mel_spectrogram(_pad(audio, n_samples), n_mels=n_mels, device=device)
+            for audio in audios
+        ]
     )
 
 
@@ -30,8 +35,8 @@ def n_frames(audio: Audio) -> int:
     return len(audio) // int(HOP_LENGTH)
 
 
-def _pad(audio: Audio) -> Audio:
-    """Copy into 30 s of silence; also makes a read-only array writable, as torch wants it."""
-    padded = np.zeros(WINDOW_SAMPLES, np.float32)
+def _pad(audio: Audio, n_samples: int) -> Audio:
+    """Copy into silence; also makes a read-only array writable, as torch wants it."""
+    padded = np.zeros(n_samples, np.float32)
     padded[: len(audio)] = audio
     return padded

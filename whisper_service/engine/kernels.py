@@ -48,7 +48,7 @@ def attention_for(store: Cache) -> Attention | None:
         out = torch.empty_like(query)
         compiled.run(
             audio,
-            (query, store.cross[layer], rows.slots, out),
+            (query, store.cross[layer], rows.slots, store.heard, out),
             (len(rows), n_heads, n_slots, n_frames),
         )
         return out
@@ -84,22 +84,24 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
 
     @cfunc(SIGNATURE, **LOOP)
     def audio(arguments: Any) -> None:
-        p = carray(arguments, (8,), np.int64)
-        n_rows, n_heads, n_slots, n_frames = p[4], p[5], p[6], p[7]
+        p = carray(arguments, (9,), np.int64)
+        n_rows, n_heads, n_slots, n_frames = p[5], p[6], p[7], p[8]
         query = carray(pointer(p[0]), (n_rows, n_heads, width), number)
         heard = carray(pointer(p[1]), (2, n_slots, n_heads, n_frames, width), number)
         slots = carray(pointer(p[2]), (n_rows,), np.int64)
-        out = carray(pointer(p[3]), (n_rows, n_heads, width), number)
-        scores = np.empty(n_frames, np.float32)
+        lengths = carray(pointer(p[3]), (n_slots,), np.int64)
+        out = carray(pointer(p[4]), (n_rows, n_heads, width), number)
+        all_scores = np.empty(n_frames, np.float32)
         first, last = share(n_rows * n_heads)
         for item in range(first, last):  # rows of one window in turn: its keys stay in the cache
             head, row = item // n_rows, item % n_rows
             keys, values = heard[0, slots[row], head], heard[1, slots[row], head]
-            for t in range(n_frames):
+            scores = all_scores[: lengths[slots[row]]]
+            for t in range(len(scores)):
                 scores[t] = dot(query[row, head], keys[t])
             norm = softmax(scores, np.float32(width**-0.5))
             total = np.zeros(width, np.float32)
-            for t in range(n_frames):
+            for t in range(len(scores)):
                 add(total, scores[t], values[t])
             finish(total, norm, out[row, head])
 

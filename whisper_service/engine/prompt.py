@@ -14,6 +14,8 @@ class Prompt:
     tokens: tuple[int, ...]
     sot_index: int
     """Where `<|startoftranscript|>` stands; the probability of no speech is read there."""
+    draft: tuple[int, ...] = ()
+    """What it will probably say first."""
 
 
 def make_prompt(tokenizer: Tokenizer, job: DecodeJob, *, n_text_ctx: int) -> Prompt:
@@ -25,7 +27,9 @@ def make_prompt(tokenizer: Tokenizer, job: DecodeJob, *, n_text_ctx: int) -> Pro
     if not has_timestamps(job):
         start = tokenizer.sot_sequence_including_notimestamps
     prefix = prefix_tokens(tokenizer, job, n_text_ctx=n_text_ctx)
-    return Prompt((*before, *start, *prefix), len(before))
+    tokens = (*before, *start, *prefix)
+    draft = _draft_tokens(tokenizer, job)[: n_text_ctx - len(tokens)]
+    return Prompt(tokens, len(before), draft)
 
 
 def has_timestamps(job: DecodeJob) -> bool:
@@ -36,6 +40,15 @@ def has_timestamps(job: DecodeJob) -> bool:
 def prefix_tokens(tokenizer: Tokenizer, job: DecodeJob, *, n_text_ctx: int) -> tuple[int, ...]:
     """The last tokens of what is already said, half a context at most."""
     return tuple(_encode(tokenizer, job.prefix)[-(n_text_ctx // 2 - 1) :])
+
+
+def _draft_tokens(tokenizer: Tokenizer, job: DecodeJob) -> tuple[int, ...]:
+    """None for a decode whose next token is not simply the likeliest, or whose timestamps the draft
+    does not have."""
+    is_greedy = job.options.temperatures[0] == 0 and job.options.beam_size is None
+    if not job.draft or not is_greedy or has_timestamps(job):
+        return ()
+    return tuple(tokenizer.encode(job.draft, disallowed_special=()))
 
 
 def prompt_tokens(

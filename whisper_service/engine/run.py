@@ -44,6 +44,8 @@ class Run:
     """float32 []: the probability that nobody speaks, on the device until it is asked for."""
     first_logits: Tensor | None = None
     """float32 [V], unmasked: what every temperature begins with."""
+    draft_logits: Tensor | None = None
+    """float32 [n + 1, V], unmasked: at the prompt's end and after each of the draft's n tokens."""
     prompt_line: int = field(init=False)
     """Where the keys and values of the prompt are, for all its rows."""
     search: Search = field(init=False)

@@ -36,13 +36,16 @@ class Decoder:
     def listen(self, cache: Cache, features: Tensor, slots: Sequence[int]) -> None:
         """Put each window's cross-attention keys and values into its slot.
 
-        features [B, 1500, n_state].
+        features [B, T, n_state]: all 1,500 frames, or fewer where `attention` goes by
+        `Cache.heard`, as `kernels` does.
         """
-        n_layers, _, _, n_heads, n_frames, width = cache.cross.shape
+        n_layers, _, _, n_heads, _, width = cache.cross.shape
+        n_frames = features.shape[1]
         for window, slot in zip(features, slots, strict=True):
             projected = self.weights.cross_key_value(window)
             split = projected.view(n_frames, n_layers, 2, n_heads, width)
-            cache.cross[:, :, slot] = split.permute(1, 2, 3, 0, 4)
+            cache.cross[:, :, slot, :, :n_frames] = split.permute(1, 2, 3, 0, 4)
+            cache.heard[slot] = n_frames
 
     def step(self, cache: Cache, rows: Rows) -> Tensor:
         """Take one token per row; -> the states float32 [R, n_state] that say the next."""
@@ -72,7 +75,7 @@ class Decoder:
             assert block.cross
             x = x + block.out(self._attend_prompt(cache, layer, block, x, line))
             query = block.cross.query(block.cross.norm(x).to(self._dtype))
-            keys, values = cache.cross[layer, :, slot]
+            keys, values = cache.cross[layer, :, slot, :, : int(cache.heard[slot])]
             by_head = query.view(n_tokens, self.weights.n_heads, -1).transpose(0, 1)
             scale = by_head.shape[-1] ** -0.5
             weighted = torch.matmul(by_head * scale, keys.transpose(1, 2)).float()

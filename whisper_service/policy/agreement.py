@@ -81,8 +81,15 @@ class Agreement:
 
     def __init__(self) -> None:
         self.stable: list[Heard] = []
-        self._previous: list[Heard] = []
-        """Of the last hypothesis, the words that may be confirmed next; aligned with `stable`."""
+        self._rest: list[Heard] = []
+        """Of the last hypothesis, what follows `stable`."""
+        self._n_whole = 0
+        """How many words of it may be confirmed next."""
+
+    @property
+    def text(self) -> str:
+        """What was last heard after the last final."""
+        return join(self.stable) + join(self._rest)
 
     def hear(self, words: Sequence[Heard], *, is_complete: bool) -> list[Heard]:
         """Take a hypothesis of all audio after the last final; return its unstable rest.
@@ -91,13 +98,13 @@ class Agreement:
         """
         rest = list(words[align_prefix(self.stable, words) :])
         n_agreed = 0
-        for old, new in zip(self._previous, rest, strict=False):
+        for old, new in zip(self._rest[: self._n_whole], rest, strict=False):
             if old.text != new.text:
                 break
             n_agreed += 1
         self.stable += rest[:n_agreed]
         rest = rest[n_agreed:]
-        self._previous = rest if is_complete else rest[:-1]
+        self._rest, self._n_whole = rest, len(rest) if is_complete else max(0, len(rest) - 1)
         return rest
 
     def merge(self, words: Sequence[Heard]) -> list[Heard]:
@@ -113,4 +120,4 @@ class Agreement:
 
     def clear(self) -> None:
         """Forget all; the next hypothesis is of other speech."""
-        self.stable, self._previous = [], []
+        self.stable, self._rest, self._n_whole = [], [], 0

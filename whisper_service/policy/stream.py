@@ -59,6 +59,9 @@ _UNCOVERED = SAMPLE_RATE
 """1 s of speech after a decode's last word holds a word or two; less is breath and reverb."""
 _UNHEARD = SAMPLE_RATE // 2
 """0.5 s of speech of which no word was heard is heard again, without what may hide it."""
+_PADDING = 5.0
+"""Seconds of silence that a decode needs after its audio, lest it loops: with 2 s of it words are
+wrong that 5 s have right, and the 30 s that Whisper was trained on take half as long again."""
 _MAX_TRIES = 4
 """Decodes of a stretch that may break off, one after the other."""
 
@@ -364,6 +367,8 @@ class StreamPlan:
             self._options(kind),
             self._window.context if has_context else "",
             prefix=self._window.prefix,
+            draft=self._agreement.text,
+            padding=_PADDING,
             priority="live" if kind is Kind.PARTIAL else "final",
         )
         return Task(kind, begin, self._border, end, self._listener.received, job)
