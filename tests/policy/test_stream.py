@@ -18,6 +18,7 @@ from tests.policy.world import (
     synthesise,
     words_of,
 )
+from whisper_service.policy.agreement import spelling
 from whisper_service.policy.events import Done, Final, Partial, SpeechEnded, SpeechStarted
 from whisper_service.policy.stream import StreamPlan
 from whisper_service.types import (
@@ -80,6 +81,22 @@ def test_partials_come_at_their_interval_and_split_stable_from_unstable() -> Non
     assert fourth.stable.startswith(third.stable)
     ends = [partial.end - 0.5 for partial in run.partials[:4]]
     assert ends == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=0.1)
+
+
+def test_the_first_words_after_a_pause_are_asked_for_twice_a_second() -> None:
+    """However long the decodes before took, and whatever mark they hear at first."""
+
+    def mark_then_words(job: DecodeJob) -> Hypothesis:
+        heard = decode(job)
+        is_early = bool(job.prefix) and len(read(job.audio)) < 7
+        mark = replace(heard.segments[0], text=".", words=()) if heard.segments else None
+        return replace(heard, segments=(mark,)) if is_early and mark else heard
+
+    script = [*[Spoken(0.4, 0.05)] * 3, Spoken(0.4, 0.9), *[Spoken(0.4, 0.05)] * 8]
+    run = stream(synthesise(script), config(hold_punctuation=True), decoder=mark_then_words)
+    after = [partial for partial in run.partials if partial.start > 2.5]
+    assert all(spelling(partial.stable + partial.unstable) for partial in after)
+    assert after[0].end - after[0].start < 1.8
 
 
 def test_no_partials_are_sent_when_their_interval_is_zero() -> None:

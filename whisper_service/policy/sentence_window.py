@@ -16,9 +16,9 @@ from whisper_service.policy.memory import last_words
 from whisper_service.policy.punctuation import ends_sentence
 from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES
 
-_LONG = 24 * SAMPLE_RATE
+_LONG = 16 * SAMPLE_RATE
 """A longer window loses its first sentences: what Whisper hears at once is 30 s."""
-_KEPT = 12 * SAMPLE_RATE
+_KEPT = 6 * SAMPLE_RATE
 """About as much final audio stays then: a sentence or two."""
 _ROOM = 2 * SAMPLE_RATE
 """Beside a chunk: what may come in before its final is made."""

@@ -115,7 +115,7 @@ class StreamPlan:
         self._rests_until = state.offset
         """No partial is asked for before, whatever the interval."""
         self._has_words = False
-        """Whether any of the stretch were told."""
+        """Whether any after the border were told."""
         self._speculative: tuple[Task, Hypothesis] | None = None
         """The decode up to the pause that lasts: the final, if that pause becomes the end."""
         self._n_tries = 0
@@ -324,6 +324,7 @@ class StreamPlan:
         self._agreement.clear()
         self._speculative = None
         self._n_tries = 0
+        self._has_words = False
         self._last_partial = max(self._last_partial, border)
         if self._stretch is not None and self._stretch.utterance is not None:
             self._stretch.utterance.forget_before(border)
@@ -352,8 +353,10 @@ class StreamPlan:
         return self._partial_task(reach)
 
     def _partial_task(self, reach: int) -> Task | None:
-        step = self._partial_step if self._has_words else min(self._partial_step, _FIRST_PARTIAL)
-        if not step or reach < max(self._last_partial + step, self._rests_until):
+        due = self._last_partial + min(self._partial_step, _FIRST_PARTIAL)
+        if self._has_words:
+            due = max(self._last_partial + self._partial_step, self._rests_until)
+        if not self._partial_step or reach < due:
             return None
         return None if self._is_silent(reach) else self._task(Kind.PARTIAL, reach)
 
@@ -538,7 +541,9 @@ class StreamPlan:
 
     def _tell_partial(self, rest: Sequence[Heard], end: int) -> None:
         self._last_partial = end
-        self._has_words = self._has_words or bool(rest or self._agreement.stable)
+        if not self._agreement.stable and not any(word.key for word in rest):
+            rest = ()  # a mark that may follow the last final, and says nothing
+        self._has_words = bool(rest or self._agreement.stable)
         begin = self._border
         if self._stretch is not None and self._stretch.utterance is not None:
             begin = max(begin, self._stretch.utterance.start)
