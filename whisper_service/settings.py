@@ -159,7 +159,8 @@ class Settings(BaseSettings):
         None,
         gt=0,
         description="CPU cores per WhisperASR replica, and torch's threads on a CPU; unset is 1"
-        " with a GPU, else all cores but one, shared by the replicas.",
+        " with a GPU, else all cores but one (of two or three: all but a half), shared by the"
+        " replicas.",
     )
     asr_min_replicas: int = Field(1, ge=1, description="WhisperASR replicas kept running.")
     asr_max_replicas: int = Field(1, ge=1, description="WhisperASR replicas at the most.")

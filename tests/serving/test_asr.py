@@ -140,7 +140,7 @@ async def test_models_of_the_settings_are_loaded_and_have_decoded_before_it_is_r
     assert await asr.check() is None
 
 
-@pytest.mark.parametrize(("num_cpus", "n_threads"), [(3.0, 3), (0.5, 1)])
+@pytest.mark.parametrize(("num_cpus", "n_threads"), [(3.0, 3), (1.5, 2), (0.5, 1)])
 async def test_decoding_uses_as_many_threads_as_the_replica_has_cores(
     start: Start, num_cpus: float, n_threads: int
 ) -> None:

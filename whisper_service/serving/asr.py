@@ -9,6 +9,7 @@ Ray would wrap them and Serve would log each wrong model name as a failure of th
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -265,7 +266,7 @@ class WhisperASR:
         more of them than cores they spend their time waiting for each other."""
         import torch
 
-        torch.set_num_threads(max(1, int(self._settings.asr_num_cpus or 1)))
+        torch.set_num_threads(math.ceil(self._settings.asr_num_cpus or 1))
         engine.warm_up()
 
     def _load_engine(self, name: str) -> "Engine":

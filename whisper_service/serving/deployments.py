@@ -31,6 +31,9 @@ _HEALTH_CHECK_TIMEOUT = 30.0
 """Seconds, Serve's default; WhisperASR answers within 5."""
 _SHUTDOWN_POLL = 0.5
 """Seconds between Serve's looks at whether a stopping replica is idle."""
+_MANY_CORES = 4
+_SHARED = 0.5
+"""Of a core that torch's last thread shares with the service where there are fewer."""
 _KEY_NAME = b"whisper-streaming:resume-key"
 
 
@@ -103,10 +106,14 @@ def cpus_per_replica(settings: Settings, num_gpus: float) -> float:
     """Cores for a WhisperASR replica that the settings leave to the machine.
 
     With a GPU the work is there. Without one it is torch's threads, and one core stays free for
-    sockets and ffmpeg.
+    sockets and ffmpeg, but for machines on which that would be a large part: there they share.
     """
-    cores = (os.cpu_count() or 1) - 1
-    return 1 if num_gpus else float(max(1, cores // settings.asr_max_replicas))
+    if num_gpus:
+        return 1
+    cores = os.cpu_count() or 1
+    if 1 < cores < _MANY_CORES:
+        return (cores - _SHARED) / settings.asr_max_replicas
+    return float(max(1, (cores - 1) // settings.asr_max_replicas))
 
 
 def gpus_per_replica(settings: Settings) -> float:
