@@ -375,6 +375,18 @@ def test_a_decode_that_breaks_off_is_taken_up_where_it_did_without_context(
     assert run.words == words_of(script)
 
 
+def test_a_full_window_of_which_nothing_was_said_is_heard_again_without_its_prefix() -> None:
+    """As it comes of a service that fell far behind."""
+
+    def mute(job: DecodeJob) -> Hypothesis:
+        is_long = bool(job.prefix) and len(job.audio) > 20 * SAMPLE_RATE
+        return Hypothesis("en", 0.9) if is_long else decode(job)
+
+    script = FLUENT + FLUENT[:30]
+    run = stream(synthesise(script), config(partial_interval=0.0), decoder=mute, delay=250)
+    assert run.words == words_of(script)
+
+
 def test_noise_that_stays_wordless_is_asked_for_once_more_and_then_left() -> None:
     def deaf(job: DecodeJob) -> Hypothesis:
         return Hypothesis("en", 0.9) if job.previous_text else decode(job)

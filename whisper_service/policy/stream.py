@@ -474,6 +474,8 @@ class StreamPlan:
                 self._attempted = task.end
                 self._tell_partial(merged[len(self._agreement.stable) :], task.end)
                 return
+            if self._take_up(task, hypothesis, words):
+                return
             n_final, border = len(merged), task.end
         final, rest = merged[:n_final], merged[n_final:]
         self._tell_final(final, hypothesis, border)
