@@ -272,7 +272,6 @@ class StreamPlan:
         if self._window.is_empty:
             self._window.restart(begin, self._teller.context)
         self._move_border(begin)
-        self._has_words = False
         if stretch.utterance is not None:
             self._last_partial = max(self._border, stretch.utterance.start)
             if stretch.is_first:
