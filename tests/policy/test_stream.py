@@ -106,12 +106,14 @@ def test_no_partials_are_sent_when_their_interval_is_zero() -> None:
 @pytest.mark.parametrize("chunk", [1.0, 2.0, 5.0, 10.0])
 def test_speech_waits_for_its_final_no_longer_than_a_chunk_and_a_long_word(chunk: float) -> None:
     plan = StreamPlan(config(chunk_duration=chunk), detector=FakeDetector())
-    audio, waits = synthesise(FLUENT), []
+    audio, waits, n_final = synthesise(FLUENT), [], 0
     for at in range(0, len(audio), 1600):
         plan.receive_audio(audio[at : at + 1600])
         while (job := plan.next_job()) is not None:
             plan.receive_hypothesis(job, decode(job))
-        waits.append(plan.received - plan._border / SAMPLE_RATE)
+        for event in plan.events():
+            n_final = event.state.offset if isinstance(event, Final) else n_final
+        waits.append(plan.received - n_final / SAMPLE_RATE)
     assert max(waits) <= chunk + 0.6
 
 

@@ -7,9 +7,10 @@ come from cross-attention and are off by up to a tenth of a second, so the energ
 
 from collections.abc import Sequence
 
+from whisper_service.audio.buffer import AudioBuffer
 from whisper_service.policy import energy
 from whisper_service.policy.agreement import Heard
-from whisper_service.types import SAMPLE_RATE, Audio
+from whisper_service.types import SAMPLE_RATE
 
 GUARD = 3 * SAMPLE_RATE // 10
 """300 ms: a word that ends closer to the end of the audio may have been cut there."""
@@ -44,8 +45,15 @@ def border_range(words: Sequence[Heard], n_final: int, end: int) -> tuple[int, i
     return min(low, end), min(high, end)
 
 
-def place_border(audio: Audio, start: int, near: int) -> int:
-    """Return the quietest position in `audio`, which begins at `start`; of equals the nearest."""
-    if len(audio) < energy.HOP:
+def border_after(
+    words: Sequence[Heard], n_final: int, buffer: AudioBuffer, *, begin: int, end: int
+) -> int:
+    """Return the quietest position after the first `n_final` words, within `[begin, end]`; of
+    equals the nearest."""
+    if not n_final:
+        return begin
+    low, high = (max(position, begin) for position in border_range(words, n_final, end))
+    near = min(max(words[n_final - 1].end, low), high)
+    if high - low < energy.HOP:
         return near
-    return start + energy.quietest(audio, width=DIP, near=near - start)
+    return low + energy.quietest(buffer.slice(low, high), width=DIP, near=near - low)

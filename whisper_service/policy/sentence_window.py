@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from whisper_service.audio.buffer import AudioBuffer
 from whisper_service.policy.agreement import Heard, join
-from whisper_service.policy.border import border_range, place_border
+from whisper_service.policy.border import border_after
 from whisper_service.policy.memory import last_words
 from whisper_service.policy.punctuation import ends_sentence
 from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES
@@ -77,10 +77,8 @@ class SentenceWindow:
             return
         left, self._words = self._words[:n_left], self._words[n_left:]
         self.context = last_words(self.context + join(left))
-        low, high = border_range([left[-1], *self._words[:1]], 1, border)
-        low, high = max(low, self.begin), max(high, self.begin)
-        near = min(max(left[-1].end, low), high)
-        self.begin = place_border(buffer.slice(min(low, high), high), min(low, high), near)
+        around = [left[-1], *self._words[:1]]
+        self.begin = border_after(around, 1, buffer, begin=self.begin, end=border)
 
     def _count_left_behind(self, position: int, *, is_full: bool) -> int:
         """How many words go: whole sentences up to about `position`, or what must."""

@@ -22,13 +22,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from whisper_service.audio.vad import SpeechDetector
-from whisper_service.policy import energy, punctuation
+from whisper_service.policy import energy
 from whisper_service.policy.agreement import Agreement, Heard
-from whisper_service.policy.border import border_range, count_final, place_border
+from whisper_service.policy.commit import Answer, Commit, decide, new_words
+from whisper_service.policy.cursor import Cursor
 from whisper_service.policy.endpoint import VadOptions
 from whisper_service.policy.events import Event, SpeechEnded, SpeechStarted, StreamState
 from whisper_service.policy.hallucination import is_invented, without_hallucinations
-from whisper_service.policy.hearing import heard_words
 from whisper_service.policy.listener import Listener
 from whisper_service.policy.sentence_window import SentenceWindow
 from whisper_service.policy.stretch import Stretch
@@ -53,17 +53,9 @@ _RETRY = SAMPLE_RATE // 2
 """0.5 s, a long word: how much more to hear before asking again where no word was final yet."""
 _NOTHING = SAMPLE_RATE // 8
 """125 ms of speech after a border: the detector hears a word's end late, the border is early."""
-_LEAST = SAMPLE_RATE // 5
-"""200 ms, a short word: a border that moves by less would say less of a whole word or two."""
-_UNCOVERED = SAMPLE_RATE
-"""1 s of speech after a decode's last word holds a word or two; less is breath and reverb."""
-_UNHEARD = SAMPLE_RATE // 2
-"""0.5 s of speech of which no word was heard is heard again, without what may hide it."""
 _PADDING = 5.0
 """Seconds of silence that a decode needs after its audio, lest it loops: with 2 s of it words are
 wrong that 5 s have right, and the 30 s that Whisper was trained on take half as long again."""
-_MAX_TRIES = 4
-"""Decodes of a stretch that may break off, one after the other."""
 
 
 class StreamPlan:
@@ -105,21 +97,9 @@ class StreamPlan:
         )
         self._agreement = Agreement()
         self._stretch: Stretch | None = None
-        self._border = state.offset
-        """Everything before it is final."""
-        self._mark = state.mark
-        """After the last final word, if what follows confirms it."""
-        self._attempted = state.offset
-        """Where the last try for words that are final ended, if in vain."""
-        self._last_partial = state.offset
-        self._rests_until = state.offset
-        """No partial is asked for before, whatever the interval."""
-        self._has_words = False
-        """Whether any after the border were told."""
+        self._cursor = Cursor.begin(state.offset, state.mark)
         self._speculative: tuple[Task, Hypothesis] | None = None
         """The decode up to the pause that lasts: the final, if that pause becomes the end."""
-        self._n_tries = 0
-        """Decodes since the last good one that broke off before the border."""
         self._in_flight: Task | None = None
         self._is_stopped = False
         self.is_done = False
@@ -138,7 +118,7 @@ class StreamPlan:
         """Seconds of speech that wait for a final longer than `chunk_duration` allows."""
         if not self._listener.stretches or self._resumes_at() is None:
             return 0.0
-        begin = max(self._border, self._attempted, self._listener.stretches[0].begin)
+        begin = max(self._cursor.border, self._cursor.attempted, self._listener.stretches[0].begin)
         return max(0.0, (self._listener.received - begin - self._chunk) / SAMPLE_RATE)
 
     def receive_audio(self, samples: Audio) -> None:
@@ -239,7 +219,10 @@ class StreamPlan:
                 return True
             return self._commit_speculative(Kind.LAST, end)
         resumes_at = self._resumes_at()
-        if resumes_at is not None and resumes_at - self._vad.pad_before > self._border + _MAX_PAUSE:
+        if (
+            resumes_at is not None
+            and resumes_at - self._vad.pad_before > self._cursor.border + _MAX_PAUSE
+        ):
             self._confirm_mark(resumes_at - self._vad.pad_before)
             self._begin_window(resumes_at - self._vad.pad_before)
             return True
@@ -255,12 +238,12 @@ class StreamPlan:
         """After a while of silence a sentence is over, and a while later what was said is past."""
         stretches = self._listener.stretches
         until = stretches[0].begin if stretches else self._listener.heard
-        silence = until - self._border
-        if self._mark and (silence >= _HOLD or (self._is_stopped and not stretches)):
+        silence = until - self._cursor.border
+        if self._cursor.mark and (silence >= _HOLD or (self._is_stopped and not stretches)):
             self._confirm_mark(until)
             return True
         if not self._window.is_empty and silence > _MAX_PAUSE:
-            self._window.restart(self._border, self._teller.context)
+            self._window.restart(self._cursor.border, self._teller.context)
             return True
         return False
 
@@ -268,29 +251,30 @@ class StreamPlan:
         if not self._listener.stretches:
             return False
         stretch = self._stretch = self._listener.stretches[0]
-        begin = max(self._border, stretch.begin)
+        begin = max(self._cursor.border, stretch.begin)
         if self._window.is_empty:
             self._window.restart(begin, self._teller.context)
         self._move_border(begin)
         if stretch.utterance is not None:
-            self._last_partial = max(self._border, stretch.utterance.start)
+            speech_start = max(begin, stretch.utterance.start)
+            self._cursor = replace(self._cursor, last_partial=speech_start)
             if stretch.is_first:
                 self._teller.tell(SpeechStarted(stretch.utterance.start / SAMPLE_RATE))
         return True
 
-    def _begin_window(self, begin: int, *, has_context: bool = True) -> None:
+    def _begin_window(self, begin: int) -> None:
         """All before `begin` is final, and is not heard again."""
         self._tell_final(self._agreement.stable, None, begin)
-        self._window.restart(begin, self._teller.context if has_context else "")
+        self._window.restart(begin, self._teller.context)
         self._move_border(begin)
 
     def _end_stretch(self, stretch: Stretch, end: int) -> None:
         utterance = stretch.utterance
-        end = max(self._border, end)
+        end = max(self._cursor.border, end)
         self._tell_final(self._agreement.stable, None, end)
         self._move_border(end)
         self._stretch = None
-        self._listener.pop(self._border)
+        self._listener.pop(self._cursor.border)
         is_last = not self._listener.stretches or (
             self._listener.stretches[0].utterance is not utterance
         )
@@ -301,10 +285,10 @@ class StreamPlan:
 
     def _has_nothing_left(self, stretch: Stretch, end: int) -> bool:
         """Tell whether what is left of a stretch holds no word."""
-        if end <= self._border or self._is_silent(end):
+        if end <= self._cursor.border or self._is_silent(end):
             return True
-        is_echo = stretch.speech_end() - self._border <= _NOTHING
-        return is_echo and self._border > stretch.begin
+        is_echo = stretch.speech_end() - self._cursor.border <= _NOTHING
+        return is_echo and self._cursor.border > stretch.begin
 
     def _commit_speculative(self, kind: Kind, end: int) -> bool:
         """Make the decode up to the pause the final, if there was one."""
@@ -313,18 +297,15 @@ class StreamPlan:
         task, hypothesis = self._speculative
         if (task.begin, task.end) != (self._window.begin, end):
             return False
-        if task.job.prefix != self._window.prefix or task.border != self._border:
+        if task.job.prefix != self._window.prefix or task.border != self._cursor.border:
             return False
         self._use(replace(task, kind=kind), hypothesis)
         return True
 
     def _move_border(self, border: int) -> None:
-        self._border = self._attempted = border
+        self._cursor = self._cursor.moved(border)
         self._agreement.clear()
         self._speculative = None
-        self._n_tries = 0
-        self._has_words = False
-        self._last_partial = max(self._last_partial, border)
         if self._stretch is not None and self._stretch.utterance is not None:
             self._stretch.utterance.forget_before(border)
 
@@ -335,7 +316,7 @@ class StreamPlan:
         stretch = self._stretch
         if stretch is None:
             return None
-        self._window.trim(self._reach(), self._border, self._listener.buffer)
+        self._window.trim(self._reach(), self._cursor.border, self._listener.buffer)
         reach, end = self._reach(), stretch.end(self._vad)
         if end is not None and end <= reach:
             return self._task(Kind.LAST, end)
@@ -352,9 +333,9 @@ class StreamPlan:
         return self._partial_task(reach)
 
     def _partial_task(self, reach: int) -> Task | None:
-        due = self._last_partial + min(self._partial_step, _FIRST_PARTIAL)
-        if self._has_words:
-            due = max(self._last_partial + self._partial_step, self._rests_until)
+        due = self._cursor.last_partial + min(self._partial_step, _FIRST_PARTIAL)
+        if self._cursor.has_words:
+            due = max(self._cursor.last_partial + self._partial_step, self._cursor.rests_until)
         if not self._partial_step or reach < due:
             return None
         return None if self._is_silent(reach) else self._task(Kind.PARTIAL, reach)
@@ -363,7 +344,7 @@ class StreamPlan:
         """Return the job that hears the window up to `end`."""
         begin = self._window.begin
         # Context is what most often makes Whisper break off.
-        has_context = self._config.use_context and not self._n_tries
+        has_context = self._config.use_context and not self._cursor.n_tries
         job = DecodeJob(
             self._listener.buffer.slice(begin, end),
             self._options(kind),
@@ -373,7 +354,7 @@ class StreamPlan:
             padding=_PADDING,
             priority="live" if kind is Kind.PARTIAL else "final",
         )
-        return Task(kind, begin, self._border, end, self._listener.received, job)
+        return Task(kind, begin, self._cursor.border, end, self._listener.received, job)
 
     def _options(self, kind: Kind) -> DecodeOptions:
         """Ask for what is needed only: word times cost another pass, and a doubtful decode up to
@@ -398,29 +379,29 @@ class StreamPlan:
             return False
         if not self._can_place_words and self._pause_end() is None:
             return False
-        if self._attempted > self._border:
-            return heard >= self._attempted + _RETRY
+        if self._cursor.attempted > self._cursor.border:
+            return heard >= self._cursor.attempted + _RETRY
         return heard >= since + self._chunk
 
     def _resumes_at(self) -> int | None:
         """Return where speech goes on, if the border is in a pause; None if the pause lasts."""
         stretch = self._stretch
-        if stretch is None or stretch.utterance is None or self._border <= stretch.begin:
-            return self._border
-        return stretch.utterance.speech_after(self._border, ignored=_NOTHING)
+        if stretch is None or stretch.utterance is None or self._cursor.border <= stretch.begin:
+            return self._cursor.border
+        return stretch.utterance.speech_after(self._cursor.border, ignored=_NOTHING)
 
     def _pause_end(self) -> int | None:
         """Return where speech up to the pause that lasts ends; None where there is none, or as long
         as its last consonant may not have been heard."""
         silent_since = self._stretch.silent_since() if self._stretch is not None else None
-        if silent_since is None or silent_since - self._border <= _NOTHING:
+        if silent_since is None or silent_since - self._cursor.border <= _NOTHING:
             return None
         end = silent_since + self._vad.pad_after
         return end if end <= self._reach() else None
 
     def _is_silent(self, end: int) -> bool:
         """Tell whether nothing since the border can be heard."""
-        return energy.is_silent(self._listener.buffer.slice(min(self._border, end), end))
+        return energy.is_silent(self._listener.buffer.slice(min(self._cursor.border, end), end))
 
     # --- what answers become
 
@@ -435,117 +416,58 @@ class StreamPlan:
 
     def _use(self, task: Task, hypothesis: Hypothesis) -> None:
         """Tell what the answer to a task says, and move on as far as it is final."""
-        words = self._new_words(task, hypothesis)
+        words = new_words(task, hypothesis)
         if task.kind in (Kind.PARTIAL, Kind.SPECULATIVE):
             self._use_partial(task, hypothesis, words)
-        elif task.kind is Kind.WORDS:
-            self._use_words(task, hypothesis, words)
-        elif not self._take_up(task, hypothesis, words):
-            self._use_whole(task, hypothesis, words)
+            return
+        if task.kind is Kind.WORDS:
+            self._agreement.hear(words, is_complete=False)
+        n_stable = len(self._agreement.stable)
+        answer = Answer(task, self._agreement.merge(words), n_stable)
+        decision = self._decide(answer)
+        if decision is not None:
+            self._commit(decision, task, hypothesis)
+        else:
+            self._cursor = replace(self._cursor, attempted=task.end)
+            self._tell_partial(answer.words[n_stable:], task.end)
 
-    def _new_words(self, task: Task, hypothesis: Hypothesis) -> list[Heard]:
-        """Return the words after the window's prefix; a mark that it has is not told again."""
-        words = heard_words(hypothesis, task.begin, task.end)
-        if not words or not punctuation.is_marked(task.job.prefix):
-            return words
-        first = replace(words[0], text=punctuation.without_leading(words[0].text))
-        return [first, *words[1:]] if first.text.strip() else words[1:]
-
-    def _use_partial(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
+    def _use_partial(self, task: Task, hypothesis: Hypothesis, words: Sequence[Heard]) -> None:
         # What came in meanwhile is the time it took. Resting as long leaves the engine half of its
         # time for finals, however many streams ask.
-        self._rests_until = task.end + 2 * (self._listener.received - task.asked_at)
+        rests_until = task.end + 2 * (self._listener.received - task.asked_at)
+        self._cursor = replace(self._cursor, rests_until=rests_until)
         is_complete = task.kind is Kind.SPECULATIVE
         if is_complete:
             self._speculative = (task, hypothesis)
         self._tell_partial(self._agreement.hear(words, is_complete=is_complete), task.end)
 
-    def _use_words(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
-        """Make final what cannot change; if that is nothing, wait for more unless 30 s are full."""
-        self._agreement.hear(words, is_complete=False)
-        merged = self._agreement.merge(words)
-        n_final = max(count_final(merged, task.end), len(self._agreement.stable))
-        border = self._border_after(merged, n_final, task.end)
-        if self._ends_quietly(task):
-            n_final, border = len(merged), task.end
-        if border < task.border + _LEAST:
-            if task.end < self._window.end:
-                self._attempted = task.end
-                self._tell_partial(merged[len(self._agreement.stable) :], task.end)
-                return
-            if self._take_up(task, hypothesis, words):
-                return
-            n_final, border = len(merged), task.end
-        final, rest = merged[:n_final], merged[n_final:]
-        self._tell_final(final, hypothesis, border)
-        self._move_border(border)
-        self._tell_partial(self._agreement.hear(rest, is_complete=False), task.end)
-
-    def _ends_quietly(self, task: Task) -> bool:
-        """Whether a pause is at its end that no detector tells."""
-        if self._config.vad:
-            return False
-        pauses = energy.pauses(task.job.audio, at_least=energy.BREATH)
-        return bool(pauses) and len(task.job.audio) - pauses[-1][1] < energy.HOP
-
-    def _use_whole(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> None:
-        """Make all of it final, but for a mark that what follows may change."""
-        final, mark = self._agreement.merge(words), ""
-        if self._config.hold_punctuation and self._is_open(final):
-            final, mark = _split_mark(final)
-        self._tell_final(final, hypothesis, task.end, mark=mark)
-        self._move_border(task.end)
-
-    def _is_open(self, words: Sequence[Heard]) -> bool:
-        """Whether the last of `words` was not told yet, and more may follow it."""
+    def _decide(self, answer: Answer) -> Commit | None:
         is_closed = self._stretch is None or self._stretch.closed_at is not None
-        return len(words) > len(self._agreement.stable) and not is_closed
+        return decide(
+            answer,
+            self._listener.buffer,
+            is_full=answer.task.end >= self._window.end,
+            n_tries=self._cursor.n_tries,
+            has_detector=self._config.vad,
+            holds_mark=self._config.hold_punctuation and not is_closed,
+        )
 
-    def _take_up(self, task: Task, hypothesis: Hypothesis, words: list[Heard]) -> bool:
-        """If the decode ended long before the speech did, make final what it has and go on from
-        there, with nothing of what came before; return whether it did."""
-        merged = self._agreement.merge(words)
-        if not self._breaks_off(task, merged):
-            return False
-        n_tries, border = self._n_tries + 1, task.border
-        if merged:
-            border = self._border_after(merged, len(merged), task.end)
-            if border < task.border + _LEAST:
-                return False
-            self._tell_final(merged, hypothesis, border)
-        self._agreement.clear()
-        self._begin_window(border, has_context=False)
-        self._n_tries = n_tries
-        return True
-
-    def _breaks_off(self, task: Task, words: Sequence[Heard]) -> bool:
-        """Tell a decode after whose words there is more speech, if it is worth another."""
-        if self._n_tries >= _MAX_TRIES:
-            return False
-        if not words and not task.job.previous_text and not task.job.prefix:
-            return False  # no word is there
-        heard = max(task.border, words[-1].end if words else 0)
-        loud = energy.speech_like(task.job.audio)[(heard - task.begin) // energy.HOP :]
-        least = _UNCOVERED if any(word.key for word in words) else _UNHEARD
-        return int(loud.sum()) * energy.HOP > least
-
-    def _border_after(self, words: Sequence[Heard], n_final: int, end: int) -> int:
-        """Return the quietest place after the first `n_final` words."""
-        if not n_final:
-            return self._border
-        low, high = border_range(words, n_final, end)
-        low = max(low, self._border)
-        if high <= low:
-            return self._border
-        near = min(max(words[n_final - 1].end, low), high)
-        return place_border(self._listener.buffer.slice(low, high), low, near)
+    def _commit(self, decision: Commit, task: Task, hypothesis: Hypothesis) -> None:
+        n_tries = self._cursor.n_tries + 1
+        self._tell_final(decision.words, hypothesis, decision.border, mark=decision.mark)
+        self._move_border(decision.border)
+        if decision.breaks_off:
+            self._window.restart(decision.border, "")
+            self._cursor = replace(self._cursor, n_tries=n_tries)
+        else:
+            self._tell_partial(self._agreement.hear(decision.rest, is_complete=False), task.end)
 
     def _tell_partial(self, rest: Sequence[Heard], end: int) -> None:
-        self._last_partial = end
         if not self._agreement.stable and not any(word.key for word in rest):
             rest = ()  # a mark that may follow the last final, and says nothing
-        self._has_words = bool(rest or self._agreement.stable)
-        begin = self._border
+        has_words = bool(rest or self._agreement.stable)
+        self._cursor = replace(self._cursor, last_partial=end, has_words=has_words)
+        begin = self._cursor.border
         if self._stretch is not None and self._stretch.utterance is not None:
             begin = max(begin, self._stretch.utterance.start)
         self._teller.tell_partial(self._agreement.stable, rest, start=begin, end=end)
@@ -554,12 +476,12 @@ class StreamPlan:
         self, words: Sequence[Heard], hypothesis: Hypothesis | None, end: int, *, mark: str = ""
     ) -> None:
         if not words:
-            self._mark = mark or self._mark
+            self._cursor = replace(self._cursor, mark=mark or self._cursor.mark)
             return
-        if self._mark and self._window.is_empty:  # its words are heard no more
-            words = [Heard(self._mark, self._border, self._border), *words]
-        self._mark = mark
-        self._teller.tell_final(words, hypothesis, start=self._border, end=end, mark=mark)
+        if self._cursor.mark and self._window.is_empty:  # its words are heard no more
+            words = [Heard(self._cursor.mark, self._cursor.border, self._cursor.border), *words]
+        self._cursor = replace(self._cursor, mark=mark)
+        self._teller.tell_final(words, hypothesis, start=self._cursor.border, end=end, mark=mark)
         if self._config.use_context:
             self._window.commit(words)
         else:
@@ -567,20 +489,8 @@ class StreamPlan:
 
     def _confirm_mark(self, end: int) -> None:
         """Nothing followed the mark that was held."""
-        if self._mark:
-            mark = Heard(self._mark, self._border, end)
-            self._teller.tell_final([mark], None, start=self._border, end=end)
-            self._window.punctuate(self._mark)
-            self._mark = ""
-
-
-def _split_mark(words: Sequence[Heard]) -> tuple[list[Heard], str]:
-    """Return `words` without the mark after the last one, and that."""
-    words, mark = list(words), ""
-    while words:
-        last = words.pop()
-        body, found = punctuation.split_trailing(last.text)
-        mark = found or mark
-        if body.strip():
-            return [*words, replace(last, text=body)], mark
-    return [], mark
+        if self._cursor.mark:
+            mark = Heard(self._cursor.mark, self._cursor.border, end)
+            self._teller.tell_final([mark], None, start=self._cursor.border, end=end)
+            self._window.punctuate(self._cursor.mark)
+            self._cursor = replace(self._cursor, mark="")

@@ -1,0 +1,124 @@
+"""What of an answer becomes final: a decision from the answer alone."""
+
+from typing import Any
+
+import pytest
+
+from tests.policy.world import Spoken, decode, synthesise
+from whisper_service.audio.buffer import AudioBuffer
+from whisper_service.policy.agreement import Heard
+from whisper_service.policy.commit import Answer, Commit, decide, new_words
+from whisper_service.policy.task import Kind, Task
+from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob, DecodeOptions, Hypothesis, Segment
+
+SPOKEN = synthesise([Spoken(0.4, 0.1)] * 6, lead=0.0)
+"""Six words: w0 to w5, each half a second after the one before."""
+
+
+def task(kind: Kind, audio: Audio = SPOKEN, **job: Any) -> Task:
+    options = DecodeOptions(timestamps="word")
+    return Task(kind, 0, 0, len(audio), len(audio), DecodeJob(audio, options, **job))
+
+
+def decided(
+    kind: Kind,
+    words: list[Heard] | None = None,
+    *,
+    audio: Audio = SPOKEN,
+    previous_text: str = "",
+    n_stable: int = 0,
+    **given: Any,
+) -> Commit | None:
+    asked = task(kind, audio, previous_text=previous_text)
+    if words is None:
+        words = new_words(asked, decode(asked.job))
+    buffer = AudioBuffer()
+    buffer.append(audio)
+    known = {"is_full": False, "n_tries": 0, "has_detector": True, "holds_mark": False} | given
+    return decide(Answer(asked, words, n_stable), buffer, **known)
+
+
+def text(words: Any) -> str:
+    return "".join(word.text for word in words)
+
+
+def heard(said: str, end: float = 0.5) -> list[Heard]:
+    return [Heard(said, 0, round(end * SAMPLE_RATE))]
+
+
+def test_the_last_word_of_a_chunk_waits_for_what_follows() -> None:
+    commit = decided(Kind.WORDS, audio=SPOKEN[: -SAMPLE_RATE // 10])
+    assert commit is not None
+    assert (text(commit.words), text(commit.rest)) == (" w0 w1 w2 w3 w4", " w5")
+    assert 2.4 * SAMPLE_RATE <= commit.border <= 2.5 * SAMPLE_RATE
+
+
+def test_stable_words_are_final_however_close_to_the_end() -> None:
+    commit = decided(Kind.WORDS, audio=SPOKEN[: -SAMPLE_RATE // 10], n_stable=6)
+    assert commit is not None
+    assert (text(commit.words), commit.rest) == (" w0 w1 w2 w3 w4 w5", [])
+
+
+def test_a_single_word_waits_until_the_window_is_full() -> None:
+    one = SPOKEN[: SAMPLE_RATE // 2]
+    assert decided(Kind.WORDS, audio=one) is None
+    commit = decided(Kind.WORDS, audio=one, is_full=True)
+    assert commit is not None
+    assert (text(commit.words), commit.border) == (" w0", len(one))
+
+
+@pytest.mark.parametrize("kind", [Kind.PAUSE, Kind.LAST])
+def test_all_of_it_is_final_at_a_pause(kind: Kind) -> None:
+    commit = decided(kind)
+    assert commit is not None
+    assert (text(commit.words), commit.border) == (" w0 w1 w2 w3 w4 w5", len(SPOKEN))
+
+
+@pytest.mark.parametrize(
+    ("said", "n_stable", "told", "mark"),
+    [(" yes.", 0, " yes", "."), (" yes.", 1, " yes.", ""), (" ...", 0, "", "..."), ("", 0, "", "")],
+)
+def test_a_mark_that_was_not_told_yet_is_held(
+    said: str, n_stable: int, told: str, mark: str
+) -> None:
+    words = heard(said) if said else []
+    commit = decided(
+        Kind.PAUSE, words, audio=SPOKEN[: SAMPLE_RATE // 2], n_stable=n_stable, holds_mark=True
+    )
+    assert commit is not None
+    assert (text(commit.words), commit.mark) == (told, mark)
+
+
+def test_a_decode_that_ends_long_before_the_speech_is_final_as_far_as_it_goes() -> None:
+    commit = decided(Kind.LAST, heard(" w0"))
+    assert commit is not None
+    assert commit.breaks_off
+    assert (text(commit.words), commit.mark) == (" w0", "")
+    assert 0.4 * SAMPLE_RATE <= commit.border <= 0.5 * SAMPLE_RATE
+
+
+def test_speech_of_which_nothing_was_heard_is_heard_again_without_context_alone() -> None:
+    again = decided(Kind.LAST, [], previous_text="Before.")
+    assert again == Commit([], 0, breaks_off=True)
+    assert decided(Kind.LAST, []) == Commit([], len(SPOKEN))
+
+
+def test_a_decoder_that_keeps_breaking_off_is_believed_in_the_end() -> None:
+    commit = decided(Kind.LAST, heard(" w0"), n_tries=4)
+    assert commit == Commit(heard(" w0"), len(SPOKEN))
+
+
+@pytest.mark.parametrize(("pause", "rest"), [(0.3, ""), (0.1, " w2")])
+def test_without_a_detector_a_pause_at_its_end_makes_all_final(pause: float, rest: str) -> None:
+    audio = synthesise([*[Spoken(0.4, 0.1)] * 2, Spoken(0.4, pause)], lead=0.0)
+    commit = decided(Kind.WORDS, audio=audio, has_detector=False)
+    assert commit is not None
+    assert text(commit.rest) == rest
+
+
+@pytest.mark.parametrize(("prefix", "told"), [(" So.", " w0"), (" So", ", w0")])
+def test_a_mark_the_prefix_has_is_not_told_again(prefix: str, told: str) -> None:
+    segment = Segment(0, 0.0, 0.4, ", w0")
+    answer = Hypothesis("en", 0.9, (segment,))
+    words = new_words(task(Kind.PARTIAL, prefix=prefix), answer)
+    assert text(words) == told
