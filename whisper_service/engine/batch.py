@@ -101,10 +101,10 @@ class Batch:
             self._prefill(run)
             runs.append(run)
         self._runs += runs
-        self._start([run for run in runs if run.draft_logits is None])
+        self._start([run for run in runs if not run.prompt.draft])
         for run in runs:
-            if run.draft_logits is not None:
-                self._follow_draft(run, run.draft_logits)
+            if run.prompt.draft:
+                self._follow_draft(run)
 
     def cancel(self, ticket: Ticket) -> None:
         """Drop a job; its slot and lines are free at once."""
@@ -122,17 +122,16 @@ class Batch:
     def _prefill(self, run: Run) -> None:
         logits = self._stepper.prefill(run)
         run.no_speech = logits[0].softmax(-1)[run.tokenizer.no_speech]
-        run.first_logits = logits[1]
-        run.draft_logits = logits[1:] if run.prompt.draft else None
+        run.first_logits = logits[1:]
 
-    def _follow_draft(self, run: Run, logits: Tensor) -> None:
+    def _follow_draft(self, run: Run) -> None:
         """Begin a greedy decode with what its draft has right and the token after that: speculative
         decoding (arXiv:2211.17192) with what was heard before in the place of a small model."""
-        draft = run.prompt.draft
+        draft, logits = run.prompt.draft, run.first_logits
+        assert logits is not None
         run.begin(self._device)
         self._cache.table[run.prompt_line, : len(run.prompt.tokens) + len(draft)] = run.prompt_line
-        run.first_logits = logits[0].clone() if run.has_more_temperatures else None
-        run.draft_logits = None
+        run.first_logits = logits[:1].clone() if run.has_more_temperatures else None
         bounds = [
             self._rules.bounds(draft[:n], None, is_timed=False) for n in range(len(draft) + 1)
         ]

@@ -13,10 +13,7 @@ from whisper_service.engine.top import top
 def choose(logits: Tensor, runs: Sequence[Run]) -> list[list[Candidate]]:
     """Choose each row's candidates from masked logits float32 [R, V], those of a run side by
     side."""
-    logprobs = logits.log_softmax(-1)  # in one pass; logsumexp takes three
-    values, tokens = top(logprobs, max(run.search.n_candidates for run in runs))
-    # A token fits a float32 exactly, so that tokens and log-probabilities are one copy.
-    best = torch.stack([tokens.float(), values], dim=-1)
+    best = _best(logits, max(run.search.n_candidates for run in runs))
     starts, n_rows = [], 0
     for run in runs:
         starts.append(n_rows)
@@ -32,9 +29,14 @@ def choose(logits: Tensor, runs: Sequence[Run]) -> list[list[Candidate]]:
 
 def likeliest(logits: Tensor) -> list[Candidate]:
     """Choose each row's likeliest token from masked logits float32 [R, V]."""
-    values, tokens = top(logits.log_softmax(-1), 1)
-    best = torch.cat([tokens.float(), values], dim=-1).tolist()
-    return [Candidate(int(token), logprob) for token, logprob in best]
+    return [Candidate(int(token), logprob) for [[token, logprob]] in _best(logits, 1).tolist()]
+
+
+def _best(logits: Tensor, n: int) -> Tensor:
+    """Choose each row's `n` likeliest; -> float32 [R, n, 2], (token, log-probability) pairs."""
+    values, tokens = top(logits.log_softmax(-1), n)  # in one pass; logsumexp takes three
+    # A token fits a float32 exactly, so that tokens and log-probabilities are one copy.
+    return torch.stack([tokens.float(), values], dim=-1)
 
 
 def candidates(row: Sequence[Sequence[float]], run: Run) -> list[Candidate]:

@@ -43,9 +43,8 @@ class Run:
     no_speech: Tensor | None = None
     """float32 []: the probability that nobody speaks, on the device until it is asked for."""
     first_logits: Tensor | None = None
-    """float32 [V], unmasked: what every temperature begins with."""
-    draft_logits: Tensor | None = None
-    """float32 [n + 1, V], unmasked: at the prompt's end and after each of the draft's n tokens."""
+    """float32 [1 + n, V], unmasked: at the prompt's end, what every temperature begins with; and
+    after each of the draft's n tokens, until those are followed."""
     prompt_line: int = field(init=False)
     """Where the keys and values of the prompt are, for all its rows."""
     search: Search = field(init=False)
