@@ -18,7 +18,9 @@ from whisper_service.types import Segment, Word
 TOKENS = ResumeTokens("key", max_age=60)
 STATE = StreamState(16_000, 1, "en", 0.9, " one")
 BEGIN = ResumePoint("id", {"language": None}, StreamState(0, 0, None, 0.0, ""), seq=-1)
-FINAL = Final(Segment(0, 0.5, 1.0, " one", words=(Word(" one", 0.5, 1.0, 0.9),)), "en", 0.9, STATE)
+FINAL = Final(
+    Segment(0, 0.5, 1.0, " one", words=(Word(" one", 0.5, 1.0, 0.9),)), "en", 0.9, STATE, "pause"
+)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def watch(memory):
 
 def final(text, end):
     segment = Segment(0, 0.0, end, text)
-    return Final(segment, "en", 1.0, StreamState(0, 1, "en", 1.0, ""))
+    return Final(segment, "en", 1.0, StreamState(0, 1, "en", 1.0, ""), "pause")
 
 
 def test_the_first_partial_counts_from_when_its_speech_came(watch, memory):

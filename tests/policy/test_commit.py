@@ -72,6 +72,7 @@ def test_all_of_it_is_final_at_a_pause(kind: Kind) -> None:
     commit = decided(kind)
     assert commit is not None
     assert (text(commit.words), commit.border) == (" w0 w1 w2 w3 w4 w5", len(SPOKEN))
+    assert commit.ends_at == ("pause" if kind is Kind.PAUSE else "speech")
 
 
 @pytest.mark.parametrize(
@@ -99,13 +100,13 @@ def test_a_decode_that_ends_long_before_the_speech_is_final_as_far_as_it_goes() 
 
 def test_speech_of_which_nothing_was_heard_is_heard_again_without_context_alone() -> None:
     again = decided(Kind.LAST, [], previous_text="Before.")
-    assert again == Commit([], 0, breaks_off=True)
-    assert decided(Kind.LAST, []) == Commit([], len(SPOKEN))
+    assert again == Commit([], 0, "words", breaks_off=True)
+    assert decided(Kind.LAST, []) == Commit([], len(SPOKEN), "speech")
 
 
 def test_a_decoder_that_keeps_breaking_off_is_believed_in_the_end() -> None:
     commit = decided(Kind.LAST, heard(" w0"), n_tries=4)
-    assert commit == Commit(heard(" w0"), len(SPOKEN))
+    assert commit == Commit(heard(" w0"), len(SPOKEN), "speech")
 
 
 @pytest.mark.parametrize(("pause", "rest"), [(0.3, ""), (0.1, " w2")])
@@ -113,7 +114,7 @@ def test_without_a_detector_a_pause_at_its_end_makes_all_final(pause: float, res
     audio = synthesise([*[Spoken(0.4, 0.1)] * 2, Spoken(0.4, pause)], lead=0.0)
     commit = decided(Kind.WORDS, audio=audio, has_detector=False)
     assert commit is not None
-    assert text(commit.rest) == rest
+    assert (text(commit.rest), commit.ends_at) == (rest, "words" if rest else "pause")
 
 
 @pytest.mark.parametrize(("prefix", "told"), [(" So.", " w0"), (" So", ", w0")])

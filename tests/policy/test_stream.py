@@ -117,6 +117,17 @@ def test_speech_waits_for_its_final_no_longer_than_a_chunk_and_a_long_word(chunk
     assert max(waits) <= chunk + 0.6
 
 
+def test_a_final_says_what_it_ends_at() -> None:
+    """A chunk in the middle of speech, a pause in it, its end, and what `stop` cut."""
+    long, short = [Spoken(0.4, 0.05)] * 8, [Spoken(0.4, 0.05)] * 3
+    script = [*long, Spoken(0.4, 0.6), *long[:5], Spoken(0.4, 1.5), *short]
+    run = stream(synthesise(script), config(chunk_duration=2.7, endpoint_silence=1.0))
+    ends = [final.ends_at for final in run.finals]
+    assert set(ends) == {"words", "pause", "speech"}
+    assert ends[0] == "words"
+    assert ends[-1] == "speech"
+
+
 def test_a_chunk_that_ends_in_a_pause_is_final_up_to_it() -> None:
     script = [*[Spoken(0.4, 0.05)] * 4, Spoken(0.4, 0.6), *[Spoken(0.4, 0.05)] * 8]
     run = stream(synthesise(script), config(chunk_duration=2.7, endpoint_silence=1.0))

@@ -114,6 +114,7 @@ class Announcer:
                 start=fields["start"],
                 end=fields["end"],
                 text=fields["text"],
+                ends_at=final.ends_at,
                 words=[WordBody(**word) for word in fields["words"]] if "words" in fields else None,
                 language=final.language,
                 avg_logprob=fields["avg_logprob"],

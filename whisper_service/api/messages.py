@@ -21,6 +21,7 @@ from whisper_service.api.schemas import (
     WordBody,
 )
 from whisper_service.errors import InvalidMessage, ServiceError
+from whisper_service.policy.events import FinalEnd
 from whisper_service.types import (
     WINDOW_SECONDS,
     DecodeOptions,
@@ -235,6 +236,11 @@ class FinalMessage(Output):
     end: float = Field(description="Seconds.", examples=[3.3])
     text: str = Field(
         description="The text; finals' texts join to the whole.", examples=[" one two three"]
+    )
+    ends_at: FinalEnd = Field(
+        description="What it ends at: `words`, speech goes on; `pause`; `speech`, which is over, by"
+        " silence, `finalize` or `stop`.",
+        examples=["pause"],
     )
     words: list[WordBody] | None = Field(
         None, description="Its words, if `word_timestamps` was set.", examples=[None]

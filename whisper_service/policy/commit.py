@@ -11,6 +11,7 @@ from whisper_service.audio.buffer import AudioBuffer
 from whisper_service.policy import energy, punctuation
 from whisper_service.policy.agreement import Heard
 from whisper_service.policy.border import border_after, count_final
+from whisper_service.policy.events import FinalEnd
 from whisper_service.policy.hearing import heard_words
 from whisper_service.policy.task import Kind, Task
 from whisper_service.types import SAMPLE_RATE, Hypothesis
@@ -41,6 +42,7 @@ class Commit:
 
     words: Sequence[Heard]
     border: int
+    ends_at: FinalEnd
     rest: Sequence[Heard] = ()
     """Words after the border, which are not final."""
     mark: str = ""
@@ -73,7 +75,9 @@ def decide(
     `has_detector`: pauses are told. `holds_mark`: what follows may change the last mark.
     """
     if answer.task.kind is not Kind.WORDS:
-        whole = _break_off(answer, buffer, n_tries) or Commit(answer.words, answer.task.end)
+        ends_at: FinalEnd = "speech" if answer.task.kind is Kind.LAST else "pause"
+        whole = _break_off(answer, buffer, n_tries)
+        whole = whole or Commit(answer.words, answer.task.end, ends_at)
         is_new = len(whole.words) > answer.n_stable
         return _hold_mark(whole) if holds_mark and is_new and not whole.breaks_off else whole
     commit = _commit_words(answer, buffer, has_detector=has_detector)
@@ -81,17 +85,18 @@ def decide(
         return commit
     if not is_full:
         return None
-    return _break_off(answer, buffer, n_tries) or Commit(answer.words, answer.task.end)
+    whole = Commit(answer.words, answer.task.end, "words")
+    return _break_off(answer, buffer, n_tries) or whole
 
 
 def _commit_words(answer: Answer, buffer: AudioBuffer, *, has_detector: bool) -> Commit:
     """Make final what cannot change."""
     task, words = answer.task, answer.words
     if not has_detector and _ends_quietly(task):
-        return Commit(words, task.end)
+        return Commit(words, task.end, "pause")
     n_final = max(count_final(words, task.end), answer.n_stable)
     border = border_after(words, n_final, buffer, begin=task.border, end=task.end)
-    return Commit(words[:n_final], border, rest=words[n_final:])
+    return Commit(words[:n_final], border, "words", rest=words[n_final:])
 
 
 def _ends_quietly(task: Task) -> bool:
@@ -108,7 +113,7 @@ def _break_off(answer: Answer, buffer: AudioBuffer, n_tries: int) -> Commit | No
     border = border_after(words, len(words), buffer, begin=task.border, end=task.end)
     if words and border < task.border + _LEAST:
         return None
-    return Commit(words, border, breaks_off=True)
+    return Commit(words, border, "words", breaks_off=True)
 
 
 def _has_speech_after(task: Task, words: Sequence[Heard]) -> bool:

@@ -5,8 +5,13 @@ of a partial only grows until the final that contains it.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from whisper_service.types import Segment
+
+FinalEnd = Literal["words", "pause", "speech"]
+"""What a final ends at: the words that cannot change any more, while speech goes on; a pause; the
+end of speech, or of what the client ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class Final:
     language: str
     language_probability: float
     state: StreamState
+    ends_at: FinalEnd
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,13 @@ from whisper_service.policy.agreement import Agreement, Heard
 from whisper_service.policy.commit import Answer, Commit, decide, new_words
 from whisper_service.policy.cursor import Cursor
 from whisper_service.policy.endpoint import VadOptions
-from whisper_service.policy.events import Event, SpeechEnded, SpeechStarted, StreamState
+from whisper_service.policy.events import (
+    Event,
+    FinalEnd,
+    SpeechEnded,
+    SpeechStarted,
+    StreamState,
+)
 from whisper_service.policy.hallucination import is_invented, without_hallucinations
 from whisper_service.policy.listener import Listener
 from whisper_service.policy.sentence_window import SentenceWindow
@@ -264,14 +270,14 @@ class StreamPlan:
 
     def _begin_window(self, begin: int) -> None:
         """All before `begin` is final, and is not heard again."""
-        self._tell_final(self._agreement.stable, None, begin)
+        self._tell_final(self._agreement.stable, None, begin, ends_at="pause")
         self._window.restart(begin, self._teller.context)
         self._move_border(begin)
 
     def _end_stretch(self, stretch: Stretch, end: int) -> None:
         utterance = stretch.utterance
         end = max(self._cursor.border, end)
-        self._tell_final(self._agreement.stable, None, end)
+        self._tell_final(self._agreement.stable, None, end, ends_at="speech")
         self._move_border(end)
         self._stretch = None
         self._listener.pop(self._cursor.border)
@@ -454,10 +460,11 @@ class StreamPlan:
 
     def _commit(self, decision: Commit, task: Task, hypothesis: Hypothesis) -> None:
         n_tries = self._cursor.n_tries + 1
-        self._tell_final(decision.words, hypothesis, decision.border, mark=decision.mark)
-        self._move_border(decision.border)
+        border, ends_at = decision.border, decision.ends_at
+        self._tell_final(decision.words, hypothesis, border, ends_at=ends_at, mark=decision.mark)
+        self._move_border(border)
         if decision.breaks_off:
-            self._window.restart(decision.border, "")
+            self._window.restart(border, "")
             self._cursor = replace(self._cursor, n_tries=n_tries)
         else:
             self._tell_partial(self._agreement.hear(decision.rest, is_complete=False), task.end)
@@ -473,15 +480,24 @@ class StreamPlan:
         self._teller.tell_partial(self._agreement.stable, rest, start=begin, end=end)
 
     def _tell_final(
-        self, words: Sequence[Heard], hypothesis: Hypothesis | None, end: int, *, mark: str = ""
+        self,
+        words: Sequence[Heard],
+        hypothesis: Hypothesis | None,
+        end: int,
+        *,
+        ends_at: FinalEnd,
+        mark: str = "",
     ) -> None:
+        at = self._cursor
         if not words:
-            self._cursor = replace(self._cursor, mark=mark or self._cursor.mark)
+            self._cursor = replace(at, mark=mark or at.mark)
             return
-        if self._cursor.mark and self._window.is_empty:  # its words are heard no more
-            words = [Heard(self._cursor.mark, self._cursor.border, self._cursor.border), *words]
-        self._cursor = replace(self._cursor, mark=mark)
-        self._teller.tell_final(words, hypothesis, start=self._cursor.border, end=end, mark=mark)
+        if at.mark and self._window.is_empty:  # its words are heard no more
+            words = [Heard(at.mark, at.border, at.border), *words]
+        self._cursor = replace(at, mark=mark)
+        self._teller.tell_final(
+            words, hypothesis, start=at.border, end=end, ends_at=ends_at, mark=mark
+        )
         if self._config.use_context:
             self._window.commit(words)
         else:
@@ -489,8 +505,10 @@ class StreamPlan:
 
     def _confirm_mark(self, end: int) -> None:
         """Nothing followed the mark that was held."""
-        if self._cursor.mark:
-            mark = Heard(self._cursor.mark, self._cursor.border, end)
-            self._teller.tell_final([mark], None, start=self._cursor.border, end=end)
-            self._window.punctuate(self._cursor.mark)
-            self._cursor = replace(self._cursor, mark="")
+        at = self._cursor
+        if at.mark:
+            ends_at: FinalEnd = "speech" if self._stretch is None else "pause"
+            mark = Heard(at.mark, at.border, end)
+            self._teller.tell_final([mark], None, start=at.border, end=end, ends_at=ends_at)
+            self._window.punctuate(at.mark)
+            self._cursor = replace(at, mark="")

@@ -7,7 +7,7 @@ something is told, and which words it is, is the plan's decision.
 from collections.abc import Sequence
 
 from whisper_service.policy.agreement import Heard, join
-from whisper_service.policy.events import Done, Event, Final, Partial, StreamState
+from whisper_service.policy.events import Done, Event, Final, FinalEnd, Partial, StreamState
 from whisper_service.policy.hearing import final_segment
 from whisper_service.policy.memory import LanguageMemory, next_context
 from whisper_service.types import SAMPLE_RATE, Hypothesis
@@ -57,6 +57,7 @@ class Teller:
         *,
         start: int,
         end: int,
+        ends_at: FinalEnd,
         mark: str = "",
     ) -> None:
         """Tell `words` of `[start, end)` as final; without words there is nothing to tell.
@@ -83,4 +84,4 @@ class Teller:
         state = StreamState(end, self._next_id, known, probability, self.context, mark)
         if known is None:
             known, probability = hypothesis.language, hypothesis.language_probability
-        self._events.append(Final(segment, known, probability, state))
+        self._events.append(Final(segment, known, probability, state, ends_at))
