@@ -49,7 +49,8 @@ def catalog_router(settings: Settings, decoder: Decoder) -> APIRouter:
 
     @router.get("/languages", summary="List the languages")
     async def languages() -> LanguagesBody:
-        """Every language Whisper knows; a request may give the code or the name."""
+        """Every language Whisper knows. A request may also give a tag, another code or another
+        name of it: `pt-BR`, `deu`, `Deutsch`."""
         return LanguagesBody(
             languages=[LanguageBody(code=code, name=name) for code, name in LANGUAGES.items()]
         )

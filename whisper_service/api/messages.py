@@ -19,6 +19,7 @@ from whisper_service.api.schemas import (
     Prompt,
     TaskField,
     WordBody,
+    spoken,
 )
 from whisper_service.errors import InvalidMessage, ServiceError
 from whisper_service.policy.events import FinalEnd
@@ -124,13 +125,14 @@ class ConfigMessage(Input):
         pcm = None
         if self.encoding != "container":
             pcm = PcmFormat(Encoding(self.encoding), self.sample_rate, self.channels)
+        language, prompt = spoken(self.language, self.prompt, self.task)
         return StreamConfig(
             model_size=self.model_size,
             pcm=pcm,
             decode=DecodeOptions(
                 task=self.task,
-                language=self.language,
-                prompt=self.prompt or None,
+                language=language,
+                prompt=prompt,
                 timestamps="word" if self.word_timestamps else "segment",
             ),
             chunk_duration=self.chunk_duration,

@@ -10,8 +10,9 @@ from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from whisper_service.api.errors import shown
 from whisper_service.audio.ffmpeg import FORMATS
-from whisper_service.languages import LANGUAGES, language_code
+from whisper_service.languages import LANGUAGES, SCRIPT_PROMPTS, language_tag, whisper_code
 from whisper_service.types import WINDOW_SECONDS, DecodeOptions, FileOptions, Task
 
 MAX_PROMPT = 4096
@@ -57,32 +58,54 @@ class Output(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), frozen=True)
 
 
+_DETECT = ("", "auto", "und", "mul", "multi")
+"""Languages that are none yet: nothing, BCP 47's undetermined and multiple, Deepgram's multiple."""
+
+
 def _parse_language(value: object) -> object:
-    """A code for a code or an English name; None for "", "auto" and null: detect it."""
+    """What `language_tag` makes of it; None where the language is to be detected."""
     if value is None or not isinstance(value, str):
         return value
-    if value.strip().lower() in ("", "auto"):
+    if value.strip().lower() in _DETECT:
         return None
-    code = language_code(value)
-    if code is None:
+    tag = language_tag(value)
+    if tag is None:
         raise PydanticCustomError(
             "unknown_language",
-            "This is not a language Whisper knows. Give a code such as `en`, an English name such"
-            " as `german`, or nothing to have it detected; GET /languages lists them all.",
-            {"allowed": sorted(LANGUAGES)},
+            "{given} is not a language Whisper knows; allowed are a tag (`pt-BR`), a code (`deu`)"
+            " or a name (`german`) of one of these, or nothing: {codes}.",
+            {
+                "given": repr(shown(value)),
+                "codes": " ".join(sorted(LANGUAGES)),
+                "allowed": sorted(LANGUAGES),
+            },
         )
-    return code
+    return tag
 
 
 Language = Annotated[
     str | None,
     BeforeValidator(_parse_language),
     Field(
-        description="ISO 639-1 code or English name of the spoken language; empty or `auto`"
-        " detects it.",
+        description="The spoken language: a BCP 47 tag, an ISO 639 code, or a name in English or"
+        " the language itself; empty or `auto` detects it. A region is let go, but Chinese and"
+        " Serbian are written in the script that the tag names.",
         examples=["en"],
     ),
 ]
+
+
+def spoken(
+    language: str | None, prompt: str | None, task: Task = "transcribe"
+) -> tuple[str | None, str | None]:
+    """The code and the prompt for `DecodeOptions`.
+
+    A script is asked for by a prompt in it, unless the client has a prompt, which is in one.
+    """
+    if language is None:
+        return None, prompt or None
+    style = SCRIPT_PROMPTS.get(language) if task == "transcribe" else None
+    return whisper_code(language), prompt or style
 
 
 def _parse_languages(value: object) -> object:
@@ -91,15 +114,15 @@ def _parse_languages(value: object) -> object:
         value = [value]
     if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
         return value
-    codes = [_parse_language(name) for each in value for name in each.split(",")]
-    return tuple(dict.fromkeys(code for code in codes if code is not None))
+    tags = [_parse_language(name) for each in value for name in each.split(",")]
+    return tuple(dict.fromkeys(whisper_code(tag) for tag in tags if isinstance(tag, str)))
 
 
 Languages = Annotated[
     tuple[str, ...],
     BeforeValidator(_parse_languages),
     Field(
-        description="Codes or English names of the languages that detection chooses from, with"
+        description="The languages that detection chooses from, written as `language` is, with"
         " commas between; empty is all.",
         examples=[["en", "de"]],
         max_length=len(LANGUAGES),
@@ -238,11 +261,12 @@ class TranscribeForm(DetectForm):
     def options(self) -> FileOptions:
         """What the form asks for."""
         default = DecodeOptions()
+        language, prompt = spoken(self.language, self.prompt, self.task)
         decode = DecodeOptions(
             task=self.task,
-            language=self.language,
+            language=language,
             allowed_languages=self.allowed_languages,
-            prompt=self.prompt or None,
+            prompt=prompt,
             temperatures=default.temperatures if self.temperature is None else (self.temperature,),
             beam_size=self.beam_size or DEFAULT_BEAM_SIZE,
             timestamps="word" if self.word_timestamps else "segment",
@@ -393,7 +417,7 @@ class LanguageBody(Output):
     """A language."""
 
     code: str = Field(description="What answers carry.", examples=["de"])
-    name: str = Field(description="Its English name; requests may give it.", examples=["german"])
+    name: str = Field(description="Its English name.", examples=["german"])
 
 
 class LanguagesBody(Output):

@@ -200,7 +200,6 @@ def test_the_query_reaches_the_decoder(talk, decoder):
         {"encoding": "opus"},
         {"model": "nova-3"},
         {"language": "klingon"},
-        {"language": "multi"},
         {"language": ["en", "de"]},
         {"version": "2024-01-09"},
         {"sample_rate": 4000},

@@ -1,6 +1,5 @@
 """The address of a Deepgram live request: what is understood, and what is refused by name."""
 
-import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -9,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from whisper_service.api.errors import explain
 from whisper_service.api.messages import MAX_CHANNELS
 from whisper_service.api.refusals import refuse
-from whisper_service.api.schemas import Input, Language
+from whisper_service.api.schemas import Input, Language, spoken
 from whisper_service.types import DecodeOptions, Encoding, PcmFormat, StreamConfig
 
 REFUSED = {
@@ -51,22 +50,13 @@ def _endpointing(value: object) -> object:
     return DEFAULT_ENDPOINTING_MS if value == "true" else value
 
 
-def _without_region(value: object) -> object:
-    """`en` for `en-US`: the model knows languages, not where they are spoken."""
-    return (
-        re.sub(r"^([a-z]{2,3})-[a-z0-9]{2,4}$", r"\1", value, flags=re.I)
-        if isinstance(value, str)
-        else value
-    )
-
-
 class ListenQuery(Input):
     """Every parameter that is understood."""
 
     refused: ClassVar[dict[str, str]] = REFUSED
 
     model: str | None = Field(None, max_length=200)
-    language: Annotated[Language, BeforeValidator(_without_region)] = None
+    language: Language = None
     encoding: Literal["linear16", "mulaw", "alaw", "ogg-opus"] | None = None
     """None is audio in a container, which says itself what it holds; Ogg is one."""
     sample_rate: int | None = Field(None, ge=8000, le=48_000)
@@ -136,10 +126,11 @@ class ListenQuery(Input):
     def stream_config(self, model: str) -> StreamConfig:
         """How each of them is heard, by the service's name for the model."""
         pause_ms = self.endpointing or self.utterance_end_ms
+        language, prompt = spoken(self.language, None)
         return StreamConfig(
             model_size=model,
             pcm=self._pcm,
-            decode=DecodeOptions(language=self.language, timestamps="word"),
+            decode=DecodeOptions(language=language, prompt=prompt, timestamps="word"),
             partial_interval=1.0 if self.interim_results else 0.0,
             endpoint_silence=pause_ms / 1000 if pause_ms else NO_ENDPOINTING,
         )

@@ -12,7 +12,14 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from whisper_service.api.refusals import refuse
-from whisper_service.api.schemas import DEFAULT_BEAM_SIZE, Input, Language, Languages, Prompt
+from whisper_service.api.schemas import (
+    DEFAULT_BEAM_SIZE,
+    Input,
+    Language,
+    Languages,
+    Prompt,
+    spoken,
+)
 from whisper_service.audio.ffmpeg import FORMATS
 from whisper_service.models.names import DEFAULT_MODEL_NAMES
 from whisper_service.types import DecodeOptions, FileOptions, Task
@@ -76,11 +83,12 @@ class SpeechForm(Input):
     def options(self) -> FileOptions:
         """What the form asks for."""
         default = DecodeOptions()
+        language, prompt = spoken(self._language(), self.prompt, self.task)
         decode = DecodeOptions(
             task=self.task,
-            language=self._language(),
+            language=language,
             allowed_languages=self._allowed_languages(),
-            prompt=self.prompt or None,
+            prompt=prompt,
             temperatures=(self.temperature,) if self.temperature else default.temperatures,
             beam_size=DEFAULT_BEAM_SIZE,
             timestamps="word" if self._wants_words() else "segment",

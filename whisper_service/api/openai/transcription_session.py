@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from whisper_service.api.errors import explain
 from whisper_service.api.refusals import refuse
-from whisper_service.api.schemas import Input, Language, Prompt
+from whisper_service.api.schemas import Input, Language, Prompt, spoken
 from whisper_service.errors import InvalidParameter, ServiceError
 from whisper_service.models.names import DEFAULT_MODEL_NAMES
 from whisper_service.types import DecodeOptions, Encoding, PcmFormat, StreamConfig
@@ -139,13 +139,12 @@ class TranscriptionSession(_Part):
         No partials: a delta is final."""
         heard = self.audio.input
         turns = heard.turn_detection
+        language, prompt = spoken(heard.transcription.language, heard.transcription.prompt)
         silence_ms = (turns or ServerVad(type="server_vad")).silence_duration_ms
         return StreamConfig(
             model_size=model,
             pcm=PcmFormat(_ENCODINGS[heard.format.type], heard.format.sample_rate),
-            decode=DecodeOptions(
-                language=heard.transcription.language, prompt=heard.transcription.prompt or None
-            ),
+            decode=DecodeOptions(language=language, prompt=prompt),
             partial_interval=0,
             endpoint_silence=silence_ms / 1000,
         )
