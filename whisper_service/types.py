@@ -120,6 +120,8 @@ class StreamConfig:
     """A pause this long finalises what was said before it."""
     vad: bool = True
     """Leave silence out of what is decoded."""
+    vad_threshold: float = 0.5
+    """How sure the detector has to be that it hears speech."""
     hold_punctuation: bool = False
     """A final's last mark comes with the next text, which decides it: finals are to be joined."""
 

@@ -2,6 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.speech import speech
 from whisper_service.audio.vad import SileroDetector
 from whisper_service.types import Audio
 
@@ -32,6 +33,13 @@ def test_speech_stands_out(shared_audio) -> None:
     heard = np.array(SileroDetector().probabilities(speech)) > 0.5
     assert not heard[:2].any()  # he has not begun
     assert heard[32:].mean() > 0.5
+
+
+def test_what_is_as_probable_as_the_threshold_is_speech() -> None:
+    samples = speech("en_four_seven_nine")
+    plain, moved = (SileroDetector(at).probabilities(samples) for at in (0.5, 0.2))
+    assert [told >= 0.5 for told in moved] == [probability >= 0.2 for probability in plain]
+    assert any(0.2 <= probability < 0.5 for probability in plain)
 
 
 def test_reset_forgets_what_was_heard() -> None:

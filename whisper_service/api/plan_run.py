@@ -44,7 +44,7 @@ class PlanRun(Generic[T]):
         self.config = config
         self.begin = state.offset / SAMPLE_RATE
         self.translator = translator
-        detector = SileroDetector() if config.vad else None
+        detector = SileroDetector(config.vad_threshold) if config.vad else None
         self.plan = StreamPlan(config, detector=detector, resume=state)
         self._watch = watch
         pcm = config.pcm or PcmFormat()  # a container's samples come as they are wanted

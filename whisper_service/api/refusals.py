@@ -6,7 +6,11 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 _EMPTY: tuple[Any, ...] = (None, "", [], [""], False, "false")
-"""What a client sends that names a parameter without asking anything of it."""
+
+
+def asks_nothing(value: Any) -> bool:
+    """Whether a client names a parameter without asking anything of it."""
+    return value in _EMPTY
 
 
 def refuse(fields: Mapping[Any, Any], reasons: Mapping[str, str]) -> dict[Any, Any]:
@@ -15,7 +19,7 @@ def refuse(fields: Mapping[Any, Any], reasons: Mapping[str, str]) -> dict[Any, A
     To be called by a pydantic validator that runs before the fields are read.
     """
     for name, reason in reasons.items():
-        if fields.get(name) not in _EMPTY:
+        if not asks_nothing(fields.get(name)):
             raise PydanticCustomError(
                 "refused",
                 "{message}",

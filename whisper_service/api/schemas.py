@@ -4,6 +4,7 @@ Owns names, types, ranges, descriptions and examples. The models of the socket's
 messages.py and share the fields defined here.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import UploadFile
@@ -18,6 +19,8 @@ from whisper_service.types import WINDOW_SECONDS, DecodeOptions, FileOptions, Ta
 MAX_PROMPT = 4096
 """Characters. Whisper reads the last 224 tokens of a prompt; even in scripts that take several
 characters to a token this is more than it can use."""
+MAX_KEYWORDS = 1000
+"""In a list of words to expect. Those that do not fit into the prompt are not read."""
 DEFAULT_BEAM_SIZE = 5
 """Of files, as faster-whisper's and openai-whisper's command line have it: on real speech a tenth
 fewer errors than greedy decoding, in about a third more time. Streams are decoded greedily."""
@@ -106,6 +109,12 @@ def spoken(
         return None, prompt or None
     style = SCRIPT_PROMPTS.get(language) if task == "transcribe" else None
     return whisper_code(language), prompt or style
+
+
+def with_keywords(keywords: Sequence[str], prompt: str | None) -> str | None:
+    """A prompt that begins with the words to expect, as faster-whisper puts its `hotwords`."""
+    words = ", ".join(word.strip() for word in keywords if word.strip())
+    return " ".join(filter(None, (words and f"{words}.", prompt))) or None
 
 
 def _parse_languages(value: object) -> object:

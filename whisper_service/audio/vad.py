@@ -40,7 +40,11 @@ class SpeechDetector(Protocol):
 
 
 class SileroDetector:
-    """Silero VAD: a convolution over each frame, and an LSTM from frame to frame."""
+    """Silero VAD: a convolution over each frame, and an LSTM from frame to frame.
+
+    What it finds `threshold` probable, between 0 and 1, it calls 0.5 probable, and the rest in
+    proportion: who asks takes speech for at least that, and other limits move along.
+    """
 
     frame_samples: int = FRAME_SAMPLES
     _pending: Audio
@@ -48,8 +52,9 @@ class SileroDetector:
     _hidden: npt.NDArray[np.float32]
     _cell: npt.NDArray[np.float32]
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float = 0.5) -> None:
         self._session = _session()
+        self._threshold = threshold
         self.reset()
 
     def probabilities(self, samples: Audio) -> list[float]:
@@ -61,7 +66,9 @@ class SileroDetector:
         heard: list[float] = []
         for first in range(0, len(frames), _MAX_FRAMES):
             heard += self._hear(frames[first : first + _MAX_FRAMES])
-        return heard
+        if self._threshold == 0.5:
+            return heard
+        return np.interp(heard, (0.0, self._threshold, 1.0), (0.0, 0.5, 1.0)).tolist()
 
     def reset(self) -> None:
         """See `SpeechDetector`."""

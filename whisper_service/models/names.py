@@ -14,7 +14,14 @@ DEMO_NOTE = (
     "It is a test fixture: it knows 76 words, digits and commands, and cannot transcribe ordinary"
     " speech."
 )
-DEFAULT_MODEL_NAMES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
+DEFAULT_MODEL_NAMES = (
+    "whisper-1",
+    "gpt-transcribe",
+    "gpt-live-transcribe",
+    "gpt-realtime-whisper",
+    "gpt-4o-transcribe",
+    "gpt-4o-mini-transcribe",
+)
 """What OpenAI's clients call its speech models: here the service's default model."""
 _DATED_DEFAULT = re.compile(r"gpt-4o(-mini)?-transcribe-\d{4}-\d{2}-\d{2}")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -145,8 +145,8 @@ def test_every_field_of_a_session_has_its_row():
     )
     assert set(table) == set(official)
     assert with_status(table, "honoured", "different") == set(fields(*OURS))
-    refused = {name for model in OURS for name in model.refused}
-    assert with_status(table, "refused") == refused
+    idle = {name for model in OURS for name in model.without_effect}
+    assert with_status(table, "without effect") == idle
 
 
 def test_every_field_of_a_session_as_it_is_told_has_its_row():

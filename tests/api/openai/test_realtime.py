@@ -20,6 +20,7 @@ from whisper_service.errors import ModelUnavailable, Overloaded
 QUERY = {"intent": "transcription"}
 QUIET = b"\0\0" * 24_000
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
+TURNS = "audio.input.turn_detection"
 
 
 def spoken(name="en_eight", rate=24_000) -> bytes:
@@ -209,25 +210,14 @@ async def test_telephone_audio(talk, decoder, name):
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        (session(noise_reduction={"type": "near_field"}), "audio.input.noise_reduction"),
-        (session(turn_detection={"type": "semantic_vad"}), "audio.input.turn_detection.type"),
-        (
-            session(turn_detection={"type": "server_vad", "threshold": 0.9}),
-            "audio.input.turn_detection.threshold",
-        ),
-        (
-            session(turn_detection={"type": "server_vad", "idle_timeout_ms": 5000}),
-            "audio.input.turn_detection.idle_timeout_ms",
-        ),
-        (session(transcription={"delay": "low"}), "audio.input.transcription.delay"),
-        (session(transcription={"keywords": ["x"]}), "audio.input.transcription.keywords"),
+        (session(turn_detection={"type": "server_vad", "threshold": "high"}), f"{TURNS}.threshold"),
+        (session(turn_detection={"type": "manual"}), f"{TURNS}.type"),
+        (session(transcription={"language": "klingon"}), "audio.input.transcription.language"),
         (session(format={"type": "audio/pcm", "rate": 16_000}), "audio.input.format"),
-        ({"type": "transcription", "include": [f"{TRANSCRIPTION}.logprobs"]}, "include"),
         ({"type": "realtime"}, "type"),
-        ({"type": "transcription", "voice": "alloy"}, "voice"),
     ],
 )
-async def test_what_cannot_be_honoured_is_refused_by_its_path(talk, fields, param):
+async def test_what_would_make_another_transcript_is_refused_by_its_path(talk, fields, param):
     async with talk() as it:
         await it.event()
         refused = await it.update(fields)
@@ -236,10 +226,92 @@ async def test_what_cannot_be_honoured_is_refused_by_its_path(talk, fields, para
         assert (await it.update(MANUAL)).type == "session.updated"
 
 
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        (session(noise_reduction={"type": "near_field"}), "audio.input.noise_reduction"),
+        (session(turn_detection={"type": "semantic_vad", "eagerness": "low"}), f"{TURNS}.type"),
+        (
+            session(turn_detection={"type": "server_vad", "idle_timeout_ms": 5000}),
+            f"{TURNS}.idle_timeout_ms",
+        ),
+        (session(transcription={"delay": "low"}), "audio.input.transcription.delay"),
+        ({"type": "transcription", "include": [f"{TRANSCRIPTION}.logprobs"]}, "include"),
+        ({"type": "transcription", "voice": "alloy"}, "voice"),
+    ],
+)
+async def test_what_has_no_effect_is_told_and_the_rest_is_taken(talk, fields, param):
+    async with talk() as it:
+        await it.event()
+        await it.update(session(transcription={"language": "de"}))
+        updated = await it.update(fields)
+        assert updated.type == "session.updated"
+        (warning,) = updated.to_dict()["warnings"]
+        assert warning["param"] == f"session.{param}"
+        kept = updated.session.audio.input
+        assert (kept.transcription.language, kept.turn_detection.type) == ("de", "server_vad")
+        assert "warnings" not in (await it.update(session())).to_dict()
+
+
+async def test_numbers_out_of_range_are_rounded_and_told(talk):
+    turns = {
+        "type": "server_vad",
+        "threshold": 1,
+        "silence_duration_ms": 20,
+        "prefix_padding_ms": 0,
+    }
+    async with talk() as it:
+        await it.event()
+        updated = await it.update(session(turn_detection=turns, transcription={"language": "de"}))
+    used = updated.session.audio.input.turn_detection
+    assert (used.threshold, used.silence_duration_ms, used.prefix_padding_ms) == (0.95, 100, 0)
+    assert updated.session.audio.input.transcription.language == "de"
+    told = {warning["param"].split(".")[-1] for warning in updated.to_dict()["warnings"]}
+    assert told == {"threshold", "silence_duration_ms"}
+
+
+async def test_padding_is_part_of_what_is_told_to_be_speech(talk, decoder):
+    starts = []
+    for padding_ms in (0, 600):
+        async with talk() as it:
+            await it.event()
+            turns = {"type": "server_vad", "prefix_padding_ms": padding_ms}
+            await it.update(session(turn_detection=turns))
+            await it.hear(QUIET + spoken() + QUIET)
+            started = (await it.until("input_audio_buffer.speech_started"))[-1]
+            starts.append(started.audio_start_ms)
+    assert starts[0] - starts[1] == 600
+
+
+async def test_with_a_higher_threshold_less_is_speech(talk):
+    lasted = []
+    for threshold in (0.1, 0.95):
+        async with talk() as it:
+            await it.event()
+            await it.update(session(turn_detection={"type": "server_vad", "threshold": threshold}))
+            await it.hear(QUIET + spoken() + QUIET)
+            events = await it.until("input_audio_buffer.speech_stopped")
+            lasted.append(events[-1].audio_end_ms - events[-2].audio_start_ms)
+    assert lasted[1] < lasted[0]
+
+
+async def test_words_and_languages_to_expect_reach_the_decoder(talk, decoder):
+    async with talk() as it:
+        await it.event()
+        hints = {"keywords": ["KubeRay", " Serve"], "languages": ["de", "pt-BR"]}
+        await it.update(session(transcription={**hints, "prompt": "A talk."}, turn_detection=None))
+        await it.hear(spoken())
+        await it.connection.input_audio_buffer.commit()
+        await it.until(f"{TRANSCRIPTION}.completed")
+    options = decoder.jobs[-1].options
+    assert options.prompt == "KubeRay, Serve. A talk."
+    assert options.allowed_languages == ("de", "pt")
+
+
 async def test_an_unknown_model_leaves_the_session_as_it_was(talk):
     async with talk() as it:
         await it.event()
-        refused = await it.update(session(transcription={"model": "gpt-realtime-whisper"}))
+        refused = await it.update(session(transcription={"model": "gpt-realtime"}))
         assert refused.error.code == "model_not_found"
         kept = await it.update(MANUAL)
         assert kept.session.audio.input.transcription.model == "whisper-1"

@@ -4,7 +4,12 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from whisper_service.api.openai.transcription_session import TranscriptionSession, nested
+from whisper_service.api.openai.transcription_session import (
+    MAX_NOTICES,
+    TranscriptionSession,
+    adapted,
+    nested,
+)
 from whisper_service.errors import InvalidParameter
 
 NAMES = st.sampled_from(
@@ -41,6 +46,21 @@ def test_any_update_is_understood_or_refused(patch):
         session = TranscriptionSession()
         event(error.message[:30])
     assert session.stream_config("base").partial_interval == 0
+
+
+@given(st.dictionaries(NAMES | st.text(max_size=3), VALUES, max_size=4))
+def test_what_is_left_of_an_update_has_no_more_to_say(patch):
+    try:
+        kept, notices = adapted(patch)
+    except InvalidParameter:
+        return
+    assert all(notice.param.startswith("session.") for notice in notices)
+    assert adapted(kept) == (kept, [])
+
+
+def test_notices_are_few_however_long_the_update():
+    _, notices = adapted({f"x{n}": n + 2 for n in range(10_000)})
+    assert len(notices) == MAX_NOTICES
 
 
 def test_both_shapes_say_the_same():

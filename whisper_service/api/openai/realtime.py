@@ -6,6 +6,8 @@ turns.py, configurations are read in transcription_session.py.
 
 import json
 import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from starlette.types import Message
 from starlette.websockets import WebSocket
@@ -13,7 +15,12 @@ from starlette.websockets import WebSocket
 from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.conversation import converse, next_message, watch_drain
 from whisper_service.api.openai.commands import UPDATES, Command, UnknownEvent, parse
-from whisper_service.api.openai.transcription_session import TranscriptionSession, is_flat
+from whisper_service.api.openai.transcription_session import (
+    Notice,
+    TranscriptionSession,
+    adapted,
+    is_flat,
+)
 from whisper_service.api.openai.turns import (
     Chain,
     CommittedTurn,
@@ -133,21 +140,21 @@ class RealtimeSession:
             self._say(event)
 
     async def _update(self, command: Command) -> None:
-        patch = command.session()
+        patch, notices = adapted(command.session())
         session = self._session.updated(patch)
         model = await resolve_model(self._streams.decoder, self._settings, session.model)
         config = session.stream_config(model)
         await check_model(self._streams.decoder, config.model_size, config.decode)
         run = self._runner.last
-        is_same = config == run.config and session.is_manual == self._session.is_manual
+        is_same = config == run.config and session.turns == self._session.turns
         if not is_same and self._session.is_manual and run.read_seconds:
             raise InvalidMessage(
                 "The session cannot change while audio waits for a commit; commit or clear it.",
                 param="session",
             )
         self._session, self._model = session, model
-        self._chain.is_flat = UPDATES[command.name] or is_flat(patch)
-        self._say_session(f"{command.name}d")  # in the words it was asked in
+        self._chain.is_flat = UPDATES[command.name] or is_flat(command.session())
+        self._say_session(f"{command.name}d", notices)  # in the words it was asked in
         if is_same:
             return
         self._open_stream.use(config.model_size)
@@ -158,7 +165,7 @@ class RealtimeSession:
 
     def _new_run(self, begin: float) -> Run:
         config = self._session.stream_config(self._model)
-        detection = self._session.audio.input.turn_detection
+        detection = self._session.turns
         turns = (
             CommittedTurn(self._chain, begin)
             if detection is None
@@ -198,9 +205,10 @@ class RealtimeSession:
     def _say(self, event: ServerEvent) -> None:
         self._outlet.say(json.dumps(event, ensure_ascii=False))
 
-    def _say_session(self, name: str) -> None:
+    def _say_session(self, name: str, notices: Sequence[Notice] = ()) -> None:
         shown = self._session.shown(self._id, is_flat=self._chain.is_flat)
-        self._say(server_event(name, session=shown))
+        warnings = {"warnings": [asdict(notice) for notice in notices]} if notices else {}
+        self._say(server_event(name, session=shown, **warnings))
 
     def _fail(self, failure: ServiceError) -> None:
         self._say(error_event(failure))

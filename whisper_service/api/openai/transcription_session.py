@@ -3,16 +3,28 @@ one, and the `StreamConfig` it stands for.
 
 Shapes: openai-python's `types.realtime.RealtimeTranscriptionSession*` and, for the flat one,
 `types.beta.realtime.TranscriptionSession*`. An update changes the fields it names; null clears.
+What is not done here, or not as asked, does not take the rest of an update with it: `adapted`
+leaves it out or rounds it, and says so. What would make another transcript is an error.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from whisper_service.api.errors import explain
-from whisper_service.api.refusals import refuse
-from whisper_service.api.schemas import Input, Language, Prompt, spoken
+from whisper_service.api.errors import explain, shown
+from whisper_service.api.refusals import asks_nothing
+from whisper_service.api.schemas import (
+    MAX_KEYWORDS,
+    Input,
+    Language,
+    Languages,
+    Prompt,
+    spoken,
+    with_keywords,
+)
 from whisper_service.errors import InvalidParameter, ServiceError
 from whisper_service.models.names import DEFAULT_MODEL_NAMES
 from whisper_service.types import DecodeOptions, Encoding, PcmFormat, StreamConfig
@@ -34,16 +46,27 @@ _FLAT_NAMES = {
 }
 
 
+MAX_NOTICES = 20
+"""More says nothing more, and an update may hold a hundred thousand names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A field of an update that was not taken as it was sent."""
+
+    param: str
+    """Its path."""
+    message: str
+
+
 class _Part(Input):
-    """A part of a session; what it cannot honour is refused with the reason."""
+    """A part of a session."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
-    refused: ClassVar[Mapping[str, str]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, data: Any) -> Any:
-        return refuse(data, cls.refused) if isinstance(data, Mapping) else data
+    without_effect: ClassVar[Mapping[str, str]] = {}
+    """Fields of OpenAI's that do nothing here, and why."""
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """What the numbers in it are rounded to."""
 
 
 class AudioFormat(_Part):
@@ -67,37 +90,48 @@ class AudioFormat(_Part):
 class Transcription(_Part):
     """What to make of the audio."""
 
-    refused: ClassVar[Mapping[str, str]] = {
-        "languages": "the model takes one language or detects it; give `language`",
-        "keywords": "the model takes no list of words; put them into `prompt`",
-        "delay": "text is told as soon as it is final",
-    }
+    without_effect: ClassVar[Mapping[str, str]] = {"delay": "text is told as soon as it is final"}
     model: str = Field(DEFAULT_MODEL_NAMES[0], min_length=1, max_length=200)
     language: Language = None
+    languages: Languages = ()
     prompt: Prompt = None
+    keywords: list[str] = Field([], max_length=MAX_KEYWORDS)
+
+    def options(self) -> DecodeOptions:
+        """How it is decoded."""
+        prompt = with_keywords(self.keywords, self.prompt)
+        language, prompt = spoken(self.language, prompt)
+        return DecodeOptions(language=language, allowed_languages=self.languages, prompt=prompt)
 
 
 class ServerVad(_Part):
-    """Turns end at a pause. Values that are not ours to choose have to be those we work with."""
+    """Turns end at a pause."""
 
-    refused: ClassVar[Mapping[str, str]] = {
+    without_effect: ClassVar[Mapping[str, str]] = {
         "idle_timeout_ms": "nothing is said to a caller who is silent",
         "create_response": "the service answers with transcripts only",
         "interrupt_response": "the service answers with transcripts only",
     }
-    type: Literal["server_vad"]
-    threshold: float = Field(0.5, ge=0.5, le=0.5)
-    prefix_padding_ms: int = Field(300, ge=300, le=300)
-    silence_duration_ms: int = Field(500, ge=100, le=10_000)
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "threshold": (0.05, 0.95),  # at 0 and 1 everything or nothing would be speech
+        "prefix_padding_ms": (0, 10_000),
+        "silence_duration_ms": (100, 10_000),
+    }
+    type: Literal["server_vad"] = "server_vad"
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 500
 
 
 class AudioInput(_Part):
     """Everything about the audio that comes in."""
 
-    refused: ClassVar[Mapping[str, str]] = {"noise_reduction": "the audio is heard as it comes"}
+    without_effect: ClassVar[Mapping[str, str]] = {
+        "noise_reduction": "the audio is heard as it comes, as Whisper learned to"
+    }
     format: AudioFormat = AudioFormat(type="audio/pcm", rate=PCM_RATE)
     transcription: Transcription = Transcription()
-    turn_detection: ServerVad | None = ServerVad(type="server_vad")
+    turn_detection: ServerVad | None = ServerVad()
 
 
 class SessionAudio(_Part):
@@ -109,21 +143,28 @@ class SessionAudio(_Part):
 class TranscriptionSession(_Part):
     """A session as a client may set it."""
 
-    refused: ClassVar[Mapping[str, str]] = {"include": "log probabilities of tokens are not kept"}
+    without_effect: ClassVar[Mapping[str, str]] = {
+        "include": "log probabilities of tokens are not kept"
+    }
     type: Literal["transcription"] = "transcription"
     audio: SessionAudio = SessionAudio()
 
     @property
     def is_manual(self) -> bool:
         """The client says where turns end."""
-        return self.audio.input.turn_detection is None
+        return self.turns is None
+
+    @property
+    def turns(self) -> ServerVad | None:
+        """How turns are detected, if they are."""
+        return self.audio.input.turn_detection
 
     def updated(self, patch: Mapping[str, Any]) -> "TranscriptionSession":
         """This session with the fields that `patch` names, in either shape, changed.
 
         Raises `InvalidParameter` with the path of the field.
         """
-        changed = _merged(self.model_dump(), nested(patch))
+        changed = _merged(self.model_dump(), adapted(patch)[0])
         try:
             return TranscriptionSession.model_validate(changed)
         except ValidationError as error:
@@ -138,15 +179,14 @@ class TranscriptionSession(_Part):
         """The stream that hears what this session is sent, by the service's name for the model.
         No partials: a delta is final."""
         heard = self.audio.input
-        turns = heard.turn_detection
-        language, prompt = spoken(heard.transcription.language, heard.transcription.prompt)
-        silence_ms = (turns or ServerVad(type="server_vad")).silence_duration_ms
+        turns = self.turns or ServerVad()
         return StreamConfig(
             model_size=model,
             pcm=PcmFormat(_ENCODINGS[heard.format.type], heard.format.sample_rate),
-            decode=DecodeOptions(language=language, prompt=prompt),
+            decode=heard.transcription.options(),
             partial_interval=0,
-            endpoint_silence=silence_ms / 1000,
+            endpoint_silence=turns.silence_duration_ms / 1000,
+            vad_threshold=turns.threshold,
         )
 
     def shown(self, session_id: str, *, is_flat: bool) -> dict[str, Any]:
@@ -182,6 +222,60 @@ def nested(patch: Mapping[str, Any]) -> dict[str, Any]:
             )
         heard["format"] = {"type": _FLAT_FORMATS[given or "pcm16"]}
     return rest | {"audio": {"input": heard}}
+
+
+_PARTS: dict[str, type[_Part]] = {
+    "audio": SessionAudio,
+    "input": AudioInput,
+    "format": AudioFormat,
+    "transcription": Transcription,
+    "turn_detection": ServerVad,
+}
+"""By the name of the field that holds it."""
+
+
+def adapted(patch: Mapping[str, Any]) -> tuple[dict[str, Any], list[Notice]]:
+    """An update of either shape in the current one and as far as it can be honoured; and what of it
+    cannot be, `MAX_NOTICES` at most."""
+    notices: list[Notice] = []
+    fields = _adapted(TranscriptionSession, nested(patch), "session", notices)
+    return fields, notices[:MAX_NOTICES]
+
+
+def _adapted(
+    part: type[_Part], fields: Mapping[str, Any], path: str, notices: list[Notice]
+) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    if fields.get("type") == "semantic_vad":
+        told = "`semantic_vad` is not there; turns end at pauses, as with `server_vad`."
+        notices.append(Notice(f"{path}.type", told))
+        fields = {**fields, "type": "server_vad", "eagerness": None}
+    for name, value in fields.items():
+        where = f"{path}.{shown(name)}"
+        if name in part.without_effect or name not in part.model_fields:
+            if not asks_nothing(value):
+                reason = part.without_effect.get(name, "there is no such field")
+                notices.append(Notice(where, f"`{shown(name)}` has no effect: {reason}."))
+        elif isinstance(value, Mapping) and name in _PARTS:
+            kept[name] = _adapted(_PARTS[name], value, where, notices)
+        elif name in part.ranges and _is_number(value):
+            kept[name] = used = _rounded(part, name, value)
+            if used != value:
+                notices.append(Notice(where, f"`{name}` is {shown(value)}; {used} is used."))
+        else:
+            kept[name] = value
+    return kept
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+def _rounded(part: type[_Part], name: str, value: float) -> float:
+    """The nearest that is allowed."""
+    least, most = part.ranges[name]
+    used = min(max(value, least), most)
+    return used if part.model_fields[name].annotation is float else round(used)
 
 
 def _merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
