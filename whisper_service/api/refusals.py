@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-_EMPTY: tuple[Any, ...] = (None, "", [], [""], False, "false")
+_EMPTY: tuple[Any, ...] = (None, "", [], [""], False)
 
 
 def asks_nothing(value: Any) -> bool:
     """Whether a client names a parameter without asking anything of it."""
-    return value in _EMPTY
+    return value in _EMPTY or (isinstance(value, str) and value.lower() == "false")
 
 
 def refuse(fields: Mapping[Any, Any], reasons: Mapping[str, str]) -> dict[Any, Any]:

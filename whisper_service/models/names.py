@@ -23,7 +23,11 @@ DEFAULT_MODEL_NAMES = (
     "gpt-4o-mini-transcribe",
 )
 """What OpenAI's clients call its speech models: here the service's default model."""
-_DATED_DEFAULT = re.compile(r"gpt-4o(-mini)?-transcribe-\d{4}-\d{2}-\d{2}")
+_ALSO_DEFAULT = re.compile(
+    r"gpt-4o(-mini)?-transcribe-\d{4}-\d{2}-\d{2}"
+    r"|whisper|nova(-\d+)?(-[a-z]+)?|(enhanced|base)-[a-z]+|enhanced"
+)
+"""OpenAI's with a date, and Deepgram's names for its models; `base` alone is Whisper's."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """No separators and no leading dot: such a name cannot leave the folder."""
 _SHORT_NAMES = {"large": "large-v3", "turbo": "large-v3-turbo"}
@@ -121,8 +125,8 @@ def official_name(name: str) -> str | None:
 
 
 def is_default_name(name: str) -> bool:
-    """Whether OpenAI's clients mean the service's default model by it."""
-    return name in DEFAULT_MODEL_NAMES or _DATED_DEFAULT.fullmatch(name) is not None
+    """Whether clients of OpenAI's or Deepgram's mean the service's default model by it."""
+    return name in DEFAULT_MODEL_NAMES or _ALSO_DEFAULT.fullmatch(name.lower()) is not None
 
 
 def resolve_name(
@@ -131,8 +135,8 @@ def resolve_name(
     """The model that a request means: the first of these that says so.
 
     An operator's alias; a model that is `served` under just that name; nothing at all, and OpenAI's
-    names for its models, which are the default; the names that official models are published
-    under. A name nobody knows comes back as it is.
+    and Deepgram's names for theirs, which are the default; the names that official models are
+    published under. A name nobody knows comes back as it is.
     """
     name = aliases.get(name or "", name)
     if name in served:

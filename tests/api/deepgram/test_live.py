@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from deepgram.listen.v1.types import ListenV1Metadata, ListenV1Results
+from deepgram.listen.v1.types import ListenV1Configure, ListenV1Metadata, ListenV1Results
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.api.fakes import say, wav
+from tests.api.fakes import model, say, wav
 from tests.audio.make import run_ffmpeg
 from tests.speech import speech
 from whisper_service.errors import Unavailable
@@ -59,7 +59,8 @@ def talk(connect, decoder):
     @contextmanager
     def open_request(settings=None, **query):
         asked = {name: value for name, value in {**RAW, **query}.items() if value is not None}
-        with connect(**settings or {}).connect(**asked) as socket:
+        more = {"additional_query_parameters": asked.pop("additional", {})}
+        with connect(**settings or {}).connect(**asked, request_options=more) as socket:
             yield Talk(socket)
 
     return open_request
@@ -194,20 +195,21 @@ def test_the_query_reaches_the_decoder(talk, decoder):
     "query",
     [
         {"diarize": True},
-        {"keyterm": "Ray"},
-        {"numerals": True},
+        {"redact": ["pci", "ssn"]},
+        {"replace": "one:two"},
+        {"profanity_filter": True},
         {"callback": "https://example.com"},
         {"encoding": "opus"},
-        {"model": "nova-3"},
+        {"model": "klingon"},
         {"language": "klingon"},
         {"language": ["en", "de"]},
-        {"version": "2024-01-09"},
         {"sample_rate": 4000},
         {"sample_rate": None},
         {"multichannel": True, "channels": 2, **CONTAINER},
-        {"endpointing": 10},
-        {"utterance_end_ms": 1000},
-        {"punctuate": "false"},
+        {"endpointing": "soon"},
+        {"utterance_end_ms": "later"},
+        {"punctuate": "perhaps"},
+        {"additional": {"no_such": 1}},
     ],
     ids=lambda query: next(iter(query)),
 )
@@ -217,19 +219,91 @@ def test_what_cannot_be_honoured_is_denied_by_name(talk, query):
     denial = refused.value.response
     assert denial.status_code == 400
     assert denial.headers["dg-request-id"]
-    assert next(iter(query)) in denial.headers["dg-error"]
+    name, value = next(iter(query.items()))
+    assert (next(iter(value)) if isinstance(value, dict) else name) in denial.headers["dg-error"]
 
 
-def test_a_parameter_that_asks_for_nothing_is_no_reason_to_refuse(talk):
-    with talk(diarize=False, numerals=False, smart_format=True) as it:
-        assert it.close()[-1].type == "Metadata"
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"diarize": False, "redact": "False", "numerals": True, "smart_format": True},
+        {"model": "nova-3", "language": "en_US", "punctuate": True, "endpointing": 10},
+        {"model": "nova-2-phonecall", "punctuate": "True", "interim_results": "True"},
+        {"dictation": True, "detect_entities": True, "search": ["a", "b"], "tag": ["x", "y"]},
+        {"version": "2024-01-09", "mip_opt_out": False, "language": "multi"},
+        {"utterance_end_ms": -1, "endpointing": "False"},
+        {"additional": {"no_delay": "true", "filler_words": "true", "endpointing": "25"}},
+        {"additional": {"no_delay": "false", "filler_words": "False", "endpointing": "0"}},
+    ],
+    ids=str,
+)
+def test_what_makes_no_other_transcript_is_taken(talk, decoder, query):
+    with talk(**query) as it:
+        it.hear(spoken())
+        assert text(it.close()) == "Eight!"
+    assert set(decoder.models_asked) == {"base"}
 
 
-def test_a_message_that_is_none_closes(talk):
+def test_a_short_endpointing_is_one_that_whisper_can_hear(talk):
+    with talk(endpointing=10) as it:
+        it.hear(spoken() + QUIET)
+        assert text(it.until(lambda m: m.type == "Results" and m.speech_final)) == "Eight!"
+
+
+def test_words_and_languages_to_expect_reach_the_decoder(talk, decoder):
+    words = {"keyterm": ["KubeRay", "Ray Serve"], "keywords": ["Anyscale:2", "Rey:-5", "GPU"]}
+    with talk(**words, language_hint=["de", "pt-BR"]) as it:
+        it.hear(spoken())
+        it.close()
+    options = decoder.jobs[-1].options
+    assert options.prompt == "KubeRay, Ray Serve, Anyscale, GPU."
+    assert (options.language, options.allowed_languages) == (None, ("de", "pt"))
+
+
+def test_a_model_that_is_served_keeps_its_name(talk, decoder):
+    decoder.known.append(model("whisper-base"))
+    with talk(model="whisper-base") as it:
+        it.hear(spoken())
+        it.close()
+    assert set(decoder.models_asked) == {"whisper-base"}
+
+
+@pytest.mark.parametrize("message", ["{}", "hello", "[]", '{"type": "Flush"}', '{"type": 5}'])
+def test_a_message_that_is_none_is_told_and_the_stream_goes_on(talk, message):
     with talk() as it:
-        it.socket._send("{}")
-        assert it.rest() == []
-    assert it.closed.rcvd.code == 1007
+        it.socket._send(message)
+        error = it.socket.recv()
+        assert (error.type, error.variant, error.message) == ("Error", "SchemaError", message)
+        it.hear(spoken())
+        assert text(it.close()) == "Eight!"
+
+
+@pytest.mark.parametrize("message", ["keepalive", "keepAlive", "KEEP_ALIVE"])
+def test_a_keepalive_in_any_case_is_one(talk, message):
+    with talk() as it:
+        it.socket._send({"type": message})
+        it.socket._send({"type": "closeStream"})
+        assert [told.type for told in it.rest()] == ["Metadata"]
+
+
+def test_one_channel_is_finalized_where_it_is_named(talk):
+    with talk(channels=2, multichannel=True) as it:
+        it.hear(np.repeat(np.frombuffer(spoken(), np.int16), 2).tobytes())
+        it.socket._send({"type": "Finalize", "channel": 1})
+        (told,) = [m for m in it.until(lambda m: m.from_finalize) if m.from_finalize]
+        assert told.channel_index == [1, 2]
+        it.socket._send({"type": "Finalize", "channel": 2})
+        told = it.until(lambda m: m.type == "Error")
+        assert not any(m.from_finalize for m in told[:-1])
+
+
+def test_words_to_expect_cannot_change_and_the_client_is_told(talk):
+    with talk() as it:
+        it.socket.send_configure(ListenV1Configure(keyterms=["Ray"]))
+        assert it.socket.recv().code == "CONFIGURE_KEYTERMS_NOT_SUPPORTED"
+        it.socket.send_configure(ListenV1Configure(features={"numerals": True}))
+        assert it.socket.recv().type == "ConfigureSuccess"
+        assert it.close()[-1].type == "Metadata"
 
 
 # --- containers

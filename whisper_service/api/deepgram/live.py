@@ -7,18 +7,21 @@ import hashlib
 import json
 import logging
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from whisper_service.api.address import given_once
+from whisper_service.api.address import given
 from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.conversation import converse, deny, next_message, watch_drain
 from whisper_service.api.deepgram.channels import Splitter
-from whisper_service.api.deepgram.query import parse_query
-from whisper_service.api.deepgram.results import ChannelResults, Message, Request
+from whisper_service.api.deepgram.query import LISTS, parse_query
+from whisper_service.api.deepgram.results import ChannelResults, Message, Request, configured
+from whisper_service.api.errors import shown
 from whisper_service.api.outlet import Outlet
 from whisper_service.api.plan_run import PlanRun, state_at
 from whisper_service.api.runner import StreamRunner
@@ -38,6 +41,8 @@ from whisper_service.types import StreamConfig
 logger = logging.getLogger(__name__)
 
 Runner = StreamRunner[ChannelResults]
+
+_COMMANDS = ("KeepAlive", "Finalize", "Configure", "CloseStream")
 
 
 class LiveRequest:
@@ -99,7 +104,10 @@ class LiveRequest:
                 continue  # only the disconnect matters now
             text, data = message.get("text"), message.get("bytes")
             if text is not None:
-                await self._obey(text)
+                try:
+                    await self._obey(text)
+                except InvalidMessage as error:
+                    self._say(_schema_error(error, text))
             elif data:
                 await self._hear(data)
             else:
@@ -107,20 +115,31 @@ class LiveRequest:
             await self._outlet.room()
 
     async def _obey(self, text: str) -> None:
-        match _command(text):
-            case "KeepAlive":
+        kind, fields = _command(text)
+        match kind:
+            case "keepalive":
                 pass
-            case "Finalize":
-                for channel in self._channels:
+            case "finalize":
+                for channel in self._finalized(fields):
                     channel.next_turn(partial(self._new_run, channel.last.translator))
                     await channel.room()
-            case "CloseStream":
+            case "configure":
+                self._say(configured(self._request, fields))
+            case "closestream":
                 self._close_stream()
-            case kind:
-                raise InvalidMessage(
-                    f"`type` is {str(kind)[:100]!r}; allowed are KeepAlive, Finalize, CloseStream.",
-                    param="type",
-                )
+
+    def _finalized(self, fields: Mapping[str, Any]) -> list[Runner]:
+        """The channels that a message is for: the one it names, as N or [N] or [N, of how many], or
+        all."""
+        named = fields.get("channel")
+        index = named[0] if isinstance(named, list) and named else named
+        if index is None:
+            return self._channels
+        if type(index) is not int or not 0 <= index < len(self._channels):
+            raise InvalidMessage(
+                f"`channel` is {shown(named)!r}; allowed is 0 to {len(self._channels) - 1}."
+            )
+        return [self._channels[index]]
 
     async def _hear(self, data: bytes) -> None:
         self._sha256.update(data)
@@ -187,7 +206,7 @@ class LiveRequest:
         self._outlet.say(json.dumps(message, ensure_ascii=False))
 
     def _fail(self, failure: ServiceError) -> None:
-        """Deepgram tells errors in the close alone."""
+        """Deepgram tells what ends a request in the close alone."""
         if isinstance(failure, IdleTimeout):
             self._outlet.close(1011, "NET-0001")
         elif isinstance(failure, InvalidAudio):
@@ -196,16 +215,29 @@ class LiveRequest:
             self._outlet.close(failure.ws_close_code, failure.code)
 
 
-def _command(text: str) -> object:
+def _command(text: str) -> tuple[str, dict[str, Any]]:
+    """The name of a message, in lower case as some clients write it, and the message."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
         raise InvalidMessage("A text message has to be JSON, and this one is not.") from None
     if not isinstance(fields, dict):
-        return None
-    if fields.get("channel") is not None:
-        raise InvalidMessage("`channel` cannot be honoured: all channels are finalized at once.")
-    return fields.get("type")
+        raise InvalidMessage("A text message has to be a JSON object, in braces.")
+    kind = fields.get("type")
+    name = kind.replace("_", "").lower() if isinstance(kind, str) else ""
+    if name not in (allowed.lower() for allowed in _COMMANDS):
+        raise InvalidMessage(f"`type` is {shown(kind)!r}; allowed are {', '.join(_COMMANDS)}.")
+    return name, fields
+
+
+def _schema_error(error: InvalidMessage, text: str) -> Message:
+    """What Deepgram says to a text message that is none of its; the request goes on."""
+    return {
+        "type": "Error",
+        "variant": "SchemaError",
+        "description": error.message,
+        "message": shown(text),
+    }
 
 
 def deepgram_router(streams: LiveStreams) -> APIRouter:
@@ -227,9 +259,9 @@ def deepgram_router(streams: LiveStreams) -> APIRouter:
 
 
 async def _serve(socket: WebSocket, streams: LiveStreams, request_id: str) -> None:
-    query = parse_query(given_once(socket.query_params))
+    query = parse_query(given(socket.query_params, LISTS))
     with streams.admit(query.n_streams):
-        model = await resolve_model(streams.decoder, streams.settings, query.model_name)
+        model = await resolve_model(streams.decoder, streams.settings, query.model)
         config = query.stream_config(model)
         await check_model(streams.decoder, config.model_size, config.decode)
         request = Request(request_id, config.model_size, query)

@@ -1,6 +1,8 @@
 """The address of a Deepgram live request: what is understood, and what is refused by name."""
 
-from typing import Annotated, Any, ClassVar, Literal
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -8,52 +10,90 @@ from pydantic_core import PydanticCustomError
 from whisper_service.api.errors import explain
 from whisper_service.api.messages import MAX_CHANNELS
 from whisper_service.api.refusals import refuse
-from whisper_service.api.schemas import Input, Language, spoken
+from whisper_service.api.schemas import (
+    MAX_KEYWORDS,
+    Input,
+    Language,
+    Languages,
+    spoken,
+    with_keywords,
+)
 from whisper_service.types import DecodeOptions, Encoding, PcmFormat, StreamConfig
 
 REFUSED = {
     "callback": "results come over the socket alone",
     "callback_method": "results come over the socket alone",
-    "detect_entities": "the model finds no entities",
     "diarize": "speakers are not told apart here",
     "diarize_model": "speakers are not told apart here",
-    "dictation": "the model writes punctuation as it hears it",
-    "extra": "nothing is stored with a request",
-    "keyterm": "the model takes no list of words",
-    "keywords": "the model takes no list of words",
-    "language_hint": "the model takes one language or detects it; give `language`",
-    "numerals": "the model chooses how it writes numbers",
     "profanity_filter": "words are told as they were heard",
     "redact": "words are told as they were heard",
     "replace": "words are told as they were heard",
-    "search": "words are told as they were heard",
-    "tag": "nothing is stored with a request",
 }
-"""Parameters of the official client that cannot be honoured, and why."""
+"""Parameters without which the transcript would be another, or would not come, and why."""
+WITHOUT_EFFECT = (
+    "alternatives",
+    "detect_entities",
+    "detect_language",
+    "dictation",
+    "extra",
+    "filler_words",
+    "measurements",
+    "no_delay",
+    "numerals",
+    "paragraphs",
+    "search",
+    "tag",
+    "tier",
+    "utterances",
+    "version",
+)
+"""Parameters that ask for what happens anyway, or for what is told beside the words."""
+LISTS = ("extra", "keyterm", "keywords", "language_hint", "redact", "replace", "search", "tag")
+"""Parameters that may be given several times."""
 
 _ENCODINGS = {
     "linear16": Encoding.PCM_S16LE,
     "mulaw": Encoding.MULAW,
     "alaw": Encoding.ALAW,
 }
+_BOOSTED = re.compile(r"(?P<word>.*?)(:(?P<less>-)?[\d.]+)?", re.DOTALL)
 DEFAULT_ENDPOINTING_MS = 600
-"""As /stream. Deepgram's own 10 ms would cut Whisper's windows inside of words."""
+"""As /stream."""
+LEAST_ENDPOINTING_MS = 300
+"""Shorter pauses are within a phrase, and Whisper errs where it has no whole one to hear."""
 NO_ENDPOINTING = 10.0
 """Seconds of pause that end a stretch of speech where no endpoint is asked for: the most a stream
 may be set to."""
 
 
 def _endpointing(value: object) -> object:
-    """Milliseconds; None for `false`."""
-    if value == "false":
-        return None
-    return DEFAULT_ENDPOINTING_MS if value == "true" else value
+    """Milliseconds; None for `false` and 0. What is out of range is rounded, as the clients' own
+    defaults, 10 and 25, are."""
+    match value.lower() if isinstance(value, str) else value:
+        case "false" | "0":
+            return None
+        case "true":
+            return DEFAULT_ENDPOINTING_MS
+    return _within(LEAST_ENDPOINTING_MS, 10_000)(value)
+
+
+def _within(least: int, most: int) -> Callable[[object], object]:
+    """Rounds a whole number to the nearest of a range; anything else is left to be refused."""
+
+    def rounded(value: object) -> object:
+        if not isinstance(value, str) or not re.fullmatch(r"-?[0-9]{1,9}", value):
+            return value
+        return min(max(int(value), least), most)
+
+    return rounded
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
 class ListenQuery(Input):
     """Every parameter that is understood."""
-
-    refused: ClassVar[dict[str, str]] = REFUSED
 
     model: str | None = Field(None, max_length=200)
     language: Language = None
@@ -63,29 +103,24 @@ class ListenQuery(Input):
     channels: int = Field(1, ge=1, le=MAX_CHANNELS)
     multichannel: bool = False
     interim_results: bool = False
-    endpointing: Annotated[int | None, BeforeValidator(_endpointing)] = Field(
-        DEFAULT_ENDPOINTING_MS, ge=100, le=10_000
-    )
-    utterance_end_ms: int | None = Field(None, ge=1000, le=5000)
+    endpointing: Annotated[int | None, BeforeValidator(_endpointing)] = DEFAULT_ENDPOINTING_MS
+    utterance_end_ms: Annotated[int | None, BeforeValidator(_within(1000, 5000))] = None
+    keyterm: Annotated[list[str], BeforeValidator(_as_list)] = Field([], max_length=MAX_KEYWORDS)
+    keywords: Annotated[list[str], BeforeValidator(_as_list)] = Field([], max_length=MAX_KEYWORDS)
+    language_hint: Languages = ()
     vad_events: bool = False
-    punctuate: Literal["true"] = "true"
+    punctuate: bool = True
     smart_format: bool = True
     mip_opt_out: bool = True
-    version: Literal["latest"] = "latest"
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse(cls, data: Any) -> Any:
-        return refuse(data, REFUSED)
+    def _take(cls, data: Any) -> Any:
+        asked = refuse(data, REFUSED)
+        return {name: value for name, value in asked.items() if name not in WITHOUT_EFFECT}
 
     @model_validator(mode="after")
     def _check_pairs(self) -> "ListenQuery":
-        if self.utterance_end_ms is not None and not self.interim_results:
-            raise PydanticCustomError(
-                "bad_pair",
-                "`utterance_end_ms` needs `interim_results` to be true.",
-                {"param": "utterance_end_ms", "allowed": "interim_results=true"},
-            )
         if self.encoding in _ENCODINGS and self.sample_rate is None:
             raise PydanticCustomError(
                 "bad_pair",
@@ -118,25 +153,31 @@ class ListenQuery(Input):
         n_channels = 1 if self.multichannel else self.channels
         return PcmFormat(_ENCODINGS[self.encoding], self.sample_rate, n_channels)
 
-    @property
-    def model_name(self) -> str | None:
-        """The model, by the client's name for it; Deepgram's bare `whisper` asks for none."""
-        return None if self.model == "whisper" else self.model
-
     def stream_config(self, model: str) -> StreamConfig:
         """How each of them is heard, by the service's name for the model."""
         pause_ms = self.endpointing or self.utterance_end_ms
-        language, prompt = spoken(self.language, None)
+        language, prompt = spoken(self.language, with_keywords(self._expected_words(), None))
         return StreamConfig(
             model_size=model,
             pcm=self._pcm,
-            decode=DecodeOptions(language=language, prompt=prompt, timestamps="word"),
+            decode=DecodeOptions(
+                language=language,
+                allowed_languages=self.language_hint,
+                prompt=prompt,
+                timestamps="word",
+            ),
             partial_interval=1.0 if self.interim_results else 0.0,
             endpoint_silence=pause_ms / 1000 if pause_ms else NO_ENDPOINTING,
         )
 
+    def _expected_words(self) -> list[str]:
+        """Of keywords (WORD or WORD:INTENSIFIER) those that are to be heard more often."""
+        boosted = [_BOOSTED.fullmatch(keyword) for keyword in self.keywords]
+        words = [match["word"] for match in boosted if match and not match["less"]]
+        return [*self.keyterm, *words]
 
-def parse_query(fields: dict[str, str]) -> ListenQuery:
+
+def parse_query(fields: Mapping[str, object]) -> ListenQuery:
     """The parameters of an address; raises `InvalidParameter`."""
     try:
         return ListenQuery.model_validate(fields)

@@ -4,7 +4,7 @@ Shapes: deepgram-sdk's `listen.v1.types`.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +147,19 @@ class ChannelResults:
             "channel": {"alternatives": [alternative]},
             "metadata": self._request.metadata,
         }
+
+
+def configured(request: Request, asked: Mapping[str, Any]) -> Message:
+    """The answer to a Configure: words to expect stay those of the address, and the model formats
+    its text as it learned to, whatever features are switched."""
+    if asked.get("keyterms") is None:
+        return {"type": "ConfigureSuccess", "request_id": request.id}
+    return {
+        "type": "ConfigureFailure",
+        "request_id": request.id,
+        "code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
+        "description": "`keyterm` belongs into the address; it cannot change while audio comes.",
+    }
 
 
 def _word(word: Word) -> Message:
