@@ -197,7 +197,13 @@ class Settings(BaseSettings):
         30, ge=0, description="How long a stopping replica lets requests and streams end."
     )
 
-    # --- limits on requests
+    # --- requests, and limits on them
+    strict_fields: bool = Field(
+        False,
+        description="Refuse by name the fields of other servers' clients that have no effect on"
+        " `/v1/audio`, such as `user` and `seed`; otherwise the answer's `X-Ignored-Fields` names"
+        " them.",
+    )
     max_upload_bytes: int = Field(1 * GiB, ge=1, description="Largest request body.")
     max_audio_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one upload.")
     min_audio_seconds: float = Field(

@@ -1,6 +1,8 @@
 import pytest
+from pydantic import TypeAdapter
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
+from whisper_service.api.schemas import Prompt
 from whisper_service.engine.prompt import prompt_tokens
 
 LIMIT = 448 // 2 - 1
@@ -33,6 +35,25 @@ def test_prompt_stays_whole_while_the_oldest_text_goes(tokenizer: Tokenizer) -> 
 
 def test_endless_prompt_leaves_no_room_and_is_cut(tokenizer: Tokenizer) -> None:
     assert len(tokens(tokenizer, "word " * 1000, "previous")) == LIMIT
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        ", ".join(f"Przybyszewski-{number}" for number in range(900)),
+        " ".join(["disproportionately"] * 1000),
+        "действительно " * 1000,
+        "ありがとうございました" * 1000,
+    ],
+)
+def test_what_the_api_keeps_of_an_endless_prompt_is_all_that_is_read(
+    tokenizer: Tokenizer, prompt: str
+) -> None:
+    kept = TypeAdapter(Prompt).validate_python(prompt)
+    assert kept is not None
+    assert len(kept) < len(prompt)
+    assert tokens(tokenizer, kept, "") == tokens(tokenizer, prompt, "")
+    assert tokens(tokenizer, kept, "")[-5:] == tuple(tokenizer.encode(f" {prompt.strip()}"))[-5:]
 
 
 def test_special_tokens_typed_by_a_user_are_plain_text(tokenizer: Tokenizer) -> None:

@@ -112,7 +112,7 @@ def _middleware(settings: Settings, tokens: Tokens, queue: UploadQueue) -> list[
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=["Retry-After", "X-Request-ID"],
+            expose_headers=["Retry-After", "X-Request-ID", "X-Ignored-Fields"],
         ),
         Middleware(OpenAIErrors),
         Middleware(CatchErrors),

@@ -64,7 +64,7 @@ TAGS = [
 ]
 
 FILE_ERRORS: tuple[ServiceError, ...] = (
-    InvalidRequest("Missing boundary in multipart."),
+    InvalidRequest("The form breaks off: its last boundary did not come."),
     TimedOut("The upload was not done after 3600 s, all the time one may take.", limit=3600),
     PayloadTooLarge("The request body is larger than 1,073,741,824 bytes.", max_bytes=2**30),
     AudioTooLong("The audio is longer than 14400 s.", max_duration=14400),

@@ -92,11 +92,12 @@ def explain(failures: Sequence[Mapping[str, Any]]) -> ServiceError:
     return InvalidParameter(message, param=param, got=got, allowed=allowed)
 
 
-def missing_file() -> MissingFile:
-    """No upload where one has to be."""
+def missing_file(content_type: str = "") -> MissingFile:
+    """No upload where one has to be: because the body, of this type, is no multipart form."""
+    body = f"; the body is {shown(content_type)}" if content_type else ""
     return MissingFile(
-        "There is no file. Send the audio as the field `file` of a multipart form;"
-        " with curl: -F file=@audio.wav",
+        f"There is no file{body}. Send the audio as the field `file` of a form,"
+        " multipart/form-data; with curl: -F file=@audio.wav",
         param="file",
         got="nothing",
         allowed="an audio or video file",

@@ -8,7 +8,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -34,6 +34,7 @@ class EventsResponse(Response):
         self,
         work: Work,
         max_waiting: int,
+        headers: Mapping[str, str] | None = None,
         *,
         shape: Shape = own_shape,
         has_names: bool = True,
@@ -44,6 +45,7 @@ class EventsResponse(Response):
         and whether events carry their names outside of their data.
         """
         super().__init__(media_type="text/event-stream")
+        self._more_headers = headers
         self._work = work
         self._max_waiting = max_waiting
         self._shape = shape
@@ -55,7 +57,9 @@ class EventsResponse(Response):
         async with task_group() as group:
             working = group.create_task(self._fill(queue))
             first = await unless_client_leaves(receive, queue.get())
-            await EventSourceResponse(_drain(first, queue))(scope, receive, send)
+            await EventSourceResponse(_drain(first, queue), headers=self._more_headers)(
+                scope, receive, send
+            )
             working.cancel()
 
     async def _fill(self, queue: asyncio.Queue[ServerSentEvent | None]) -> None:

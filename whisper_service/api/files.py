@@ -11,6 +11,7 @@ from whisper_service.api.decoder import Decoder
 from whisper_service.api.docs import FILE_ERRORS, FORMAT_EXAMPLES, errors
 from whisper_service.api.errors import missing_file
 from whisper_service.api.events import EventsResponse, Tell
+from whisper_service.api.multipart import MULTIPART, FormRoute
 from whisper_service.api.repeats import refuse_repeats
 from whisper_service.api.schemas import DetectForm, DetectionBody, TranscribeForm
 from whisper_service.api.tasks import unless_client_leaves
@@ -20,14 +21,13 @@ from whisper_service.languages import LANGUAGES
 from whisper_service.settings import Settings
 from whisper_service.types import LanguageDetection, Transcript
 
-MULTIPART = "multipart/form-data"
 N_LANGUAGES = 10
 """Languages told by /detect-language; the other ninety share what is left of one percent."""
 
 
 def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber) -> APIRouter:
     """The routes that take a file."""
-    router = APIRouter(tags=["files"])
+    router = APIRouter(tags=["files"], route_class=FormRoute)
 
     @router.post(
         "/transcribe",

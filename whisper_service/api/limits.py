@@ -12,8 +12,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whisper_service.api.access import needed_scope
-from whisper_service.api.errors import error_response
+from whisper_service.api.errors import error_response, missing_file
 from whisper_service.api.memory import WORTH_IT, give_back
+from whisper_service.api.multipart import is_multipart
 from whisper_service.api.upload_queue import RETRY_AFTER, UploadQueue
 from whisper_service.errors import (
     InvalidRequest,
@@ -88,9 +89,11 @@ class UploadGuard:
             return
         headers = Headers(scope=scope)
         # Forms are spooled to disk; every other body is read into memory as a whole.
-        is_form = headers.get("content-type", "").startswith("multipart/form-data")
+        is_form = is_multipart(content_type := headers.get("content-type", ""))
         max_bytes = self._max_bytes if is_form else min(self._max_bytes, self._max_other_bytes)
         body = _Body(receive, send, max_bytes, self._timeout, self._min_rate)
+        if not is_form and needed_scope(scope) == "transcribe":
+            body.too_large = missing_file(content_type)  # what is wrong with it is not its size
         body.spend = scope.setdefault("state", {}).get("spend_bytes", body.spend)
         try:
             if self._queue is not None and needed_scope(scope) == "transcribe":
@@ -127,6 +130,11 @@ class _Body:
         self.deadline = asyncio.get_running_loop().time() + timeout
         self.failure: ServiceError | None = None
         self.has_answered = False
+        self.too_large: ServiceError = PayloadTooLarge(
+            f"The request body is larger than {max_bytes:,} bytes, all that one of its content type"
+            " may have; send files as multipart/form-data.",
+            max_bytes=max_bytes,
+        )
         self.spend: Callable[[int], None] = lambda n_bytes: None
         """Counts what came; raises `RateLimited` where that is more than the key may send."""
 
@@ -139,7 +147,7 @@ class _Body:
             raise InvalidRequest("Content-Length is no number.")
         # More digits than any limit has; int() would refuse thousands of them.
         if len(length) > 18 or int(length) > self._max_bytes:
-            raise self._too_large()
+            raise self.too_large
 
     async def receive(self) -> Message:
         """The next part. Once all are here, this waits for the disconnect, with no limit."""
@@ -149,7 +157,7 @@ class _Body:
         n_bytes = len(message.get("body", b""))
         self.n_bytes += n_bytes
         if self.n_bytes > self._max_bytes:
-            raise self._fail(self._too_large())
+            raise self._fail(self.too_large)
         try:
             self.spend(n_bytes)
         except RateLimited as error:
@@ -187,13 +195,6 @@ class _Body:
             f"The request body comes slower than {self._min_rate:,.0f} bytes a second, the least"
             " that keeps an upload its place.",
             limit=self._min_rate,
-        )
-
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"The request body is larger than {self._max_bytes:,} bytes, all that one of its"
-            " content type may have; send files as multipart/form-data.",
-            max_bytes=self._max_bytes,
         )
 
 

@@ -6,10 +6,11 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 _EMPTY: tuple[Any, ...] = (None, "", [], [""], False)
+"""What a client sends that names a parameter without asking anything of it."""
 
 
-def asks_nothing(value: Any) -> bool:
-    """Whether a client names a parameter without asking anything of it."""
+def asks_nothing(value: object) -> bool:
+    """Whether a parameter of this value might as well have been left out."""
     return value in _EMPTY or (isinstance(value, str) and value.lower() == "false")
 
 

@@ -4,11 +4,13 @@ Owns names, types, ranges, descriptions and examples. The models of the socket's
 messages.py and share the fields defined here.
 """
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import UploadFile
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from whisper_service.api.errors import shown
@@ -16,9 +18,11 @@ from whisper_service.audio.ffmpeg import FORMATS
 from whisper_service.languages import LANGUAGES, SCRIPT_PROMPTS, language_tag, whisper_code
 from whisper_service.types import WINDOW_SECONDS, DecodeOptions, FileOptions, Task
 
-MAX_PROMPT = 4096
-"""Characters. Whisper reads the last 224 tokens of a prompt; even in scripts that take several
-characters to a token this is more than it can use."""
+MAX_PROMPT = 1024 * 1024
+"""Characters: all that a message or a field of a form may hold."""
+PROMPT_TAIL = 223 * 20
+"""Characters of a prompt that are kept, its last ones: Whisper reads its last 223 tokens, and a
+word of its multilingual vocabulary has 19 characters at the most."""
 MAX_KEYWORDS = 1000
 """In a list of words to expect. Those that do not fit into the prompt are not read."""
 DEFAULT_BEAM_SIZE = 5
@@ -117,13 +121,30 @@ def with_keywords(keywords: Sequence[str], prompt: str | None) -> str | None:
     return " ".join(filter(None, (words and f"{words}.", prompt))) or None
 
 
+def parse_list(value: object) -> object:
+    """The texts of a list that a form may spell in three ways: as several fields of one name, with
+    commas between, in JSON. What is no list of texts is left for its field to refuse."""
+    parts: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not all(isinstance(part, str) for part in parts):
+        return value
+    return [text for part in parts for text in _texts(part)]
+
+
+def _texts(part: str) -> list[str]:
+    if part.lstrip().startswith("["):
+        with suppress(ValueError, RecursionError):
+            found = json.loads(part)
+            if all(isinstance(each, str) for each in found):
+                return list(found)
+    return [text.strip() for text in part.split(",")]
+
+
 def _parse_languages(value: object) -> object:
     """Codes for "en, german", and for a list of such; () for nothing."""
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+    names = parse_list(value)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return value
-    tags = [_parse_language(name) for each in value for name in each.split(",")]
+    tags = [_parse_language(name) for name in names]
     return tuple(dict.fromkeys(whisper_code(tag) for tag in tags if isinstance(tag, str)))
 
 
@@ -157,10 +178,12 @@ TaskField = Annotated[
 Prompt = Annotated[
     str | None,
     Field(
-        description="Names, spellings or style that the transcript should follow.",
+        description="Names, spellings or style that the transcript should follow. Of a long one the"
+        " model reads the end, its last 223 tokens.",
         examples=["one two three"],
         max_length=MAX_PROMPT,
     ),
+    AfterValidator(lambda prompt: prompt and prompt[-PROMPT_TAIL:]),
 ]
 
 

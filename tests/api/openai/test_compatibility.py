@@ -32,6 +32,8 @@ from tests.api.openai.test_transcriptions import FILE
 from whisper_service.api.openai import transcription_session as ours
 from whisper_service.api.openai.commands import NAMES as COMMANDS
 from whisper_service.api.openai.errors import error_answer
+from whisper_service.api.openai.extensions import IGNORED, RENAMED, Extensions
+from whisper_service.api.openai.extensions import REFUSED as REFUSED_OF_OTHERS
 from whisper_service.api.openai.forms import REFUSED, TranscriptionForm, TranslationForm
 from whisper_service.api.openai.schemas import VerboseTranscriptionBody
 from whisper_service.api.openai.secrets import ClientSecretRequest
@@ -45,7 +47,8 @@ TRANSLATION = get_type_hints(translation_create_params.TranslationCreateParams)
 def rows(heading: str) -> dict[str, str]:
     """The tables below a heading: first column to second."""
     section = PAGE.split(f"\n### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
-    return dict(re.findall(r"^\| `([^`]+)` \| ([a-z ]+) \|", section, re.M))
+    found = re.findall(r"^\| (`[^|]+`) \| ([a-z ]+) \|", section, re.M)
+    return {name: kind for names, kind in found for name in re.findall("`([^`]+)`", names)}
 
 
 def with_status(table: dict[str, str], *statuses: str) -> set[str]:
@@ -62,8 +65,16 @@ def with_status(table: dict[str, str], *statuses: str) -> set[str]:
 def test_every_parameter_of_the_official_client_has_its_row(heading, parameters, form, refused):
     table = rows(heading)
     assert set(table) == set(parameters)
-    assert with_status(table, "honoured", "different") == set(form.model_fields)
+    ours = set(form.model_fields) - set(Extensions.model_fields)
+    assert with_status(table, "honoured", "different") == ours
     assert with_status(table, "refused") == refused
+
+
+def test_every_field_of_other_servers_has_its_row():
+    table = rows("Fields of other servers")
+    assert with_status(table, "honoured") == {*Extensions.model_fields, *RENAMED}
+    assert with_status(table, "ignored") == IGNORED
+    assert with_status(table, "refused") == set(REFUSED_OF_OTHERS)
 
 
 def fields(*models: type) -> Iterator[str]:

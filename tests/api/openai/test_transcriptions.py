@@ -113,6 +113,9 @@ def test_temperature_0_is_the_fallback_ladder(transcriptions, decoder):
         {"timestamp_granularities[0]": "word", "timestamp_granularities[1]": "segment"},
         {"timestamp_granularities": "segment", "timestamp_granularities[]": "word"},
         {"timestamp_granularities[]": "word"},
+        {"timestamp_granularities": '["word", "segment"]'},
+        {"timestamp_granularities[]": '["word"]'},
+        {"timestamp_granularities": "segment, word"},
     ],
 )
 def test_lists_have_several_spellings(make_client, fields):
@@ -221,7 +224,10 @@ def refusal(resource, error=openai.BadRequestError, **parameters):
         {"response_format": "srt", "stream": True},
         {"temperature": 1.5},
         {"language": "klingon"},
-        {"extra_body": {"beam_size": 5}},
+        {"extra_body": {"temprature": 5}},
+        {"extra_body": {"beam_size": 11}},
+        {"extra_body": {"diarize": True}},
+        {"extra_body": {"url": "http://example.com/a.wav"}},
     ],
     ids=lambda parameters: next(iter(parameters)),
 )

@@ -9,9 +9,11 @@ from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.docs import FILE_ERRORS, errors
 from whisper_service.api.events import EventsResponse, Tell
-from whisper_service.api.files import MULTIPART, real_file
+from whisper_service.api.files import real_file
+from whisper_service.api.multipart import MULTIPART, FormRoute
 from whisper_service.api.openai.answers import Deltas, render, token_usage
 from whisper_service.api.openai.errors import error_answer
+from whisper_service.api.openai.extensions import ignored_fields, ignored_header
 from whisper_service.api.openai.forms import SpeechForm, TranscriptionForm, TranslationForm
 from whisper_service.api.openai.schemas import (
     OTHER_ERRORS,
@@ -31,8 +33,9 @@ def openai_files_router(
     settings: Settings, decoder: Decoder, transcriber: Transcriber
 ) -> APIRouter:
     """The routes of OpenAI's audio API that take a file."""
-    router = APIRouter(prefix="/v1/audio", tags=["OpenAI"])
+    router = APIRouter(prefix="/v1/audio", tags=["OpenAI"], route_class=FormRoute)
     speech = _Speech(settings, decoder, transcriber)
+    find_ignored = Depends(ignored_fields(settings))
 
     @router.post(
         "/transcriptions",
@@ -42,13 +45,17 @@ def openai_files_router(
         responses={200: STREAMED_EXAMPLES, **_ERRORS},
     )
     async def transcriptions(
-        form: Annotated[TranscriptionForm, Form(media_type=MULTIPART)], request: Request
+        form: Annotated[TranscriptionForm, Form(media_type=MULTIPART)],
+        request: Request,
+        ignored: Annotated[tuple[str, ...], find_ignored],
     ) -> Response:
         """Turn speech in an audio or video file into text in its own language.
 
         Parameters of OpenAI's API that are not listed here cannot be honoured, and are refused.
+        Those of other servers that have no effect are named in the header `X-Ignored-Fields`.
         """
-        return await speech.answer(form, request, is_streamed=form.stream)
+        headers = ignored_header(ignored)
+        return await speech.answer(form, request, headers, is_streamed=form.stream)
 
     @router.post(
         "/translations",
@@ -58,10 +65,12 @@ def openai_files_router(
         responses={200: TRANSCRIPTION_EXAMPLES, **_ERRORS},
     )
     async def translations(
-        form: Annotated[TranslationForm, Form(media_type=MULTIPART)], request: Request
+        form: Annotated[TranslationForm, Form(media_type=MULTIPART)],
+        request: Request,
+        ignored: Annotated[tuple[str, ...], find_ignored],
     ) -> Response:
         """Turn speech in any language into English text."""
-        return await speech.answer(form, request, is_streamed=False)
+        return await speech.answer(form, request, ignored_header(ignored), is_streamed=False)
 
     return router
 
@@ -74,20 +83,27 @@ class _Speech:
         self._decoder = decoder
         self._transcriber = transcriber
 
-    async def answer(self, form: SpeechForm, request: Request, *, is_streamed: bool) -> Response:
+    async def answer(
+        self, form: SpeechForm, request: Request, headers: dict[str, str], *, is_streamed: bool
+    ) -> Response:
         model = await resolve_model(self._decoder, self._settings, form.model)
         options = form.options()
         await check_model(self._decoder, model, options.decode)
         file, deadline = await real_file(form.file), request.state.deadline
         if is_streamed:
-            return self._events(file, model, form, deadline)
+            return self._events(file, model, form, deadline, headers)
         work = self._transcriber.transcribe(file, model, options, deadline)
         transcript = await unless_client_leaves(request.receive, work)
         body, media_type = render(transcript, form.response_format)
-        return Response(body, media_type=media_type)
+        return Response(body, media_type=media_type, headers=headers)
 
     def _events(
-        self, file: BinaryIO, model: str, form: SpeechForm, deadline: float
+        self,
+        file: BinaryIO,
+        model: str,
+        form: SpeechForm,
+        deadline: float,
+        headers: dict[str, str],
     ) -> EventsResponse:
         async def work(tell: Tell) -> None:
             deltas = Deltas()
@@ -105,4 +121,4 @@ class _Speech:
             await tell(kind, {"type": kind, "text": transcript.text, "usage": usage})
 
         most = self._settings.max_upload_events
-        return EventsResponse(work, most, shape=error_answer, has_names=False)
+        return EventsResponse(work, most, headers, shape=error_answer, has_names=False)

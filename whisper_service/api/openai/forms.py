@@ -1,7 +1,8 @@
 """What OpenAI's clients send to /v1/audio: names, types and ranges, and what is refused by name.
 
 The names are those of openai-python's `TranscriptionCreateParams` and `TranslationCreateParams`.
-What this service cannot do is refused with the reason, so that nobody believes it was done.
+What this service cannot do is refused with the reason, so that nobody believes it was done. Fields
+that are not OpenAI's are in extensions.py.
 """
 
 from collections.abc import Mapping
@@ -11,14 +12,16 @@ from fastapi import UploadFile
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from whisper_service.api.openai import extensions
+from whisper_service.api.openai.extensions import Extensions, without_ignored
 from whisper_service.api.refusals import refuse
 from whisper_service.api.schemas import (
-    DEFAULT_BEAM_SIZE,
-    Input,
     Language,
     Languages,
     Prompt,
+    parse_list,
     spoken,
+    with_keywords,
 )
 from whisper_service.audio.ffmpeg import FORMATS
 from whisper_service.models.names import DEFAULT_MODEL_NAMES
@@ -35,13 +38,12 @@ REFUSED = {
     "known_speaker_references": _ONE_SPEAKER,
 }
 """Parameters of the official client that cannot be honoured, and why."""
+_OTHER_TASK = {
+    "task": "/v1/audio/transcriptions transcribes, and /v1/audio/translations translates"
+}
 
 
-def _as_list(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
-class SpeechForm(Input):
+class SpeechForm(Extensions):
     """What both routes take."""
 
     task: ClassVar[Task]
@@ -78,7 +80,9 @@ class SpeechForm(Input):
             if base != name and base in folded:
                 value = [*_listed(folded[base]), *_listed(value)]
             folded[base] = value
-        return refuse(folded, REFUSED)
+        if folded.get("task") == cls.task:  # what the path says already
+            del folded["task"]
+        return refuse(without_ignored(folded), REFUSED | extensions.REFUSED | _OTHER_TASK)
 
     def options(self) -> FileOptions:
         """What the form asks for."""
@@ -88,12 +92,22 @@ class SpeechForm(Input):
             task=self.task,
             language=language,
             allowed_languages=self._allowed_languages(),
-            prompt=prompt,
+            prompt=with_keywords([self.hotwords or ""], prompt),
             temperatures=(self.temperature,) if self.temperature else default.temperatures,
-            beam_size=DEFAULT_BEAM_SIZE,
+            beam_size=self.beam_size,
+            best_of=self.best_of,
+            patience=self.patience,
+            length_penalty=self.length_penalty,
             timestamps="word" if self._wants_words() else "segment",
+            compression_ratio_threshold=self.compression_ratio_threshold,
+            logprob_threshold=self.log_prob_threshold,
+            no_speech_threshold=self.no_speech_threshold,
+            hallucination_silence_threshold=(
+                self.hallucination_silence_threshold if self._wants_words() else None
+            ),
+            max_tokens=self.max_new_tokens,
         )
-        return FileOptions(decode)
+        return FileOptions(decode, vad_filter=self.vad_filter, multilingual=self.multilingual)
 
     def _language(self) -> str | None:
         return None
@@ -102,7 +116,7 @@ class SpeechForm(Input):
         return ()
 
     def _wants_words(self) -> bool:
-        return False
+        return self.word_timestamps and self.response_format == "verbose_json"
 
 
 class TranslationForm(SpeechForm):
@@ -117,7 +131,7 @@ class TranscriptionForm(SpeechForm):
     task = "transcribe"
     language: Language = None
     languages: Languages = ()
-    timestamp_granularities: Annotated[list[Granularity], BeforeValidator(_as_list)] = Field(
+    timestamp_granularities: Annotated[list[Granularity], BeforeValidator(parse_list)] = Field(
         ["segment"],
         description="`word` times every word too; goes with `verbose_json`. Also as"
         " `timestamp_granularities[]`.",
@@ -138,7 +152,7 @@ class TranscriptionForm(SpeechForm):
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
-        if self._wants_words() and self.response_format != "verbose_json":
+        if "word" in self.timestamp_granularities and self.response_format != "verbose_json":
             raise PydanticCustomError(
                 "bad_pair",
                 "`timestamp_granularities` has `word`, and only the `response_format`"
@@ -160,7 +174,7 @@ class TranscriptionForm(SpeechForm):
         return self.languages
 
     def _wants_words(self) -> bool:
-        return "word" in self.timestamp_granularities
+        return "word" in self.timestamp_granularities or super()._wants_words()
 
 
 def _listed(value: Any) -> list[Any]:
