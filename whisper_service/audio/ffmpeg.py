@@ -30,6 +30,13 @@ FORMATS = (
     " gsm, and the sound of mp4, mov, mkv, webm, avi, flv, wmv, mpg, ts and mxf"
 )
 """What users are told, by the names that such files end in."""
+_ENDINGS = (
+    "wav wave w64 mp3 mp2 mpga m4a m4b flac ogg oga opus aac aif aiff aifc caf au snd amr wma ac3"
+    " eac3 dts truehd thd tta wv voc gsm mka weba mp4 m4v mov mkv webm avi flv wmv mpg mpeg vob ts"
+    " mts m2ts mxf 3gp 3g2 ogv"
+)
+FILE_ENDINGS = frozenset(_ENDINGS.split())
+"""All of them, and others for the same formats: what is taken for a recording in a folder."""
 
 _PCM = (
     "u8 s8 s16le s16be s24le s24be s32le s32be s64le s64be f32le f32be f64le f64be"

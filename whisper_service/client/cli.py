@@ -10,8 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from whisper_service.client import output
+from whisper_service.client.batch import Wanted, transcribe_all
 from whisper_service.client.display import Display
 from whisper_service.client.failure import ClientFailure, ExitCode
+from whisper_service.client.inputs import find_inputs
 from whisper_service.client.key import VARIABLE
 from whisper_service.client.live import Listening, stream_live
 from whisper_service.client.sources import (
@@ -24,15 +26,17 @@ from whisper_service.client.sources import (
 )
 from whisper_service.client.stream import Message
 from whisper_service.client.tape import Tape
-from whisper_service.client.transcribe import transcribe_file
 from whisper_service.types import TASKS, Encoding
 
 _EPILOG = """\
 exit codes: 0 done, 1 the service refused, 2 wrong arguments, 3 no service there or the connection
-lost for good, 4 the audio or the output file cannot be used, 130 interrupted.
+lost for good, 4 the audio or the output file cannot be used, 130 interrupted. Of several files it
+is that of the first that failed; the others are done all the same.
 
 examples:
   python -m whisper_service.client transcribe talk.mp4 --format srt --output talk.srt
+  python -m whisper_service.client transcribe recordings/ --format srt --output texts/
+  ffmpeg -i talk.mkv -f wav - | python -m whisper_service.client transcribe -
   python -m whisper_service.client stream talk.mp3 --language en
   python -m whisper_service.client stream --mic
   arecord -f S16_LE -r 16000 | python -m whisper_service.client stream -
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the process's exit code."""
     options = parser().parse_args(arguments)
     try:
-        asyncio.run(options.run(options))
+        return int(asyncio.run(options.run(options)))
     except ClientFailure as failure:
         print(f"error: {failure.message}", file=sys.stderr)
         return failure.code
@@ -52,7 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         return ExitCode.OK
-    return ExitCode.OK
 
 
 def parser() -> argparse.ArgumentParser:
@@ -88,10 +91,20 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 def _add_transcribe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("transcribe", help="files: any that ffmpeg reads, video too")
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    command.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="FILE",
+        help="a file, a folder (all audio and video under it), a pattern such as '*.mp3', or - for"
+        " a file from stdin",
+    )
     _add_common(command)
     command.add_argument(
         "--output", type=Path, metavar="PATH", help="a file; for several FILEs a folder"
+    )
+    command.add_argument("--audio-track", help="of a file with several, counted from 0 (the best)")
+    command.add_argument(
+        "--no-vad", action="store_true", help="decode also where no speech is heard: for singing"
     )
     command.add_argument("--temperature", help="0 to 1 (as needed, from 0 upwards)")
     command.add_argument("--beam-size", help="1 to 10 (none: greedy)")
@@ -130,23 +143,9 @@ def _add_stream(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.set_defaults(run=_stream, refuse=command.error)
 
 
-async def _transcribe(options: argparse.Namespace) -> None:
-    url, path = _http(options.url), options.output
-    if path is not None and len(options.files) > 1 and not path.is_dir():
-        raise ClientFailure(f"{path} is no folder; there are several files.", ExitCode.UNREADABLE)
-    is_text = _shows_text(options)
-    for file in options.files:
-        display = Display(sys.stdout if is_text else io.StringIO(), is_live=False)
-        progress = Display(sys.stderr, is_live=sys.stderr.isatty())
-        transcript = await transcribe_file(
-            url, file, _form(options), display, progress, key=options.key
-        )
-        for warning in transcript.warnings:
-            print(f"warning: {file}: {warning}", file=sys.stderr)
-        if not is_text:
-            is_folder = path is not None and path.is_dir()
-            target = path / f"{file.stem}.{options.format}" if is_folder else path
-            output.write(transcript, options.format, target)
+async def _transcribe(options: argparse.Namespace) -> ExitCode:
+    wanted = Wanted(_http(options.url), options.key, _form(options), options.format, options.output)
+    return await transcribe_all(find_inputs(options.inputs), wanted)
 
 
 def _form(options: argparse.Namespace) -> dict[str, str]:
@@ -157,12 +156,14 @@ def _form(options: argparse.Namespace) -> dict[str, str]:
         "prompt": options.prompt,
         "temperature": options.temperature,
         "beam_size": options.beam_size,
+        "audio_track": options.audio_track,
+        "vad_filter": "false" if options.no_vad else None,
         "word_timestamps": "true" if options.word_timestamps else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def _stream(options: argparse.Namespace) -> None:
+async def _stream(options: argparse.Namespace) -> ExitCode:
     if (options.source is None) == (options.mic is None):
         options.refuse("name a FILE, or - for stdin, or --mic; one of them")
     if options.speed <= 0:
@@ -186,6 +187,7 @@ async def _stream(options: argparse.Namespace) -> None:
     )
     if not is_text:
         output.write(listening.transcript(options.task), options.format, options.output)
+    return ExitCode.OK
 
 
 def _source(options: argparse.Namespace) -> AsyncGenerator[bytes, None]:

@@ -38,9 +38,24 @@ class Refused(ClientFailure):
         super().__init__(f"{message} [{self.error}]", ExitCode.REFUSED)
 
 
-def unreachable(url: str, reason: object) -> ClientFailure:
+_OF_ALL = {"unauthorized", "forbidden", "unknown_model", "unknown_language"}
+"""Refusals that another recording with the same arguments would meet again."""
+
+
+class Unreachable(ClientFailure):
+    """Nobody answers there."""
+
+
+def concerns_all(failure: ClientFailure) -> bool:
+    """Whether whatever else is sent there would fail for the same reason."""
+    if isinstance(failure, Refused):
+        return failure.error in _OF_ALL
+    return isinstance(failure, Unreachable)
+
+
+def unreachable(url: str, reason: object) -> Unreachable:
     """Nobody answers at `url`."""
-    return ClientFailure(
+    return Unreachable(
         f"No service answers at {url}: {reason or 'no reason was given'}. Is it running"
         " (`make run`)? Another address goes into --url.",
         ExitCode.UNREACHABLE,

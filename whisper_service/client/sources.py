@@ -4,10 +4,13 @@ Each source is an asynchronous stream of bytes in the format that the service wa
 """
 
 import asyncio
+import os
+import stat
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from whisper_service.audio.decode import DecodeLimits, open_audio
 from whisper_service.audio.ffmpeg import find_ffmpeg
@@ -57,18 +60,23 @@ def to_s16le(samples: Audio) -> bytes:
     return (samples * 32767).clip(-32768, 32767).astype("<i2").tobytes()
 
 
-async def pipe_frames() -> AsyncGenerator[bytes, None]:
-    """Yield standard input as it comes."""
-    reader = asyncio.StreamReader(limit=_PIPE_BYTES)
-    loop = asyncio.get_running_loop()
-    try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
-    except ValueError:  # a regular file, as in `< audio.raw`: never waits
-        while data := await asyncio.to_thread(sys.stdin.buffer.read, _PIPE_BYTES):
+async def pipe_frames(pipe: BinaryIO | None = None) -> AsyncGenerator[bytes, None]:
+    """Yield a pipe as it comes: standard input, if none is named."""
+    pipe = pipe or sys.stdin.buffer
+    if not (pipe.isatty() or _is_pipe(pipe)):  # a regular file, as in `< audio.raw`: never waits
+        while data := await asyncio.to_thread(pipe.read, _PIPE_BYTES):
             yield data
         return
+    reader = asyncio.StreamReader(limit=_PIPE_BYTES)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     while data := await reader.read(_PIPE_BYTES):
         yield data
+
+
+def _is_pipe(file: BinaryIO) -> bool:
+    mode = os.fstat(file.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 async def microphone_frames(device: str) -> AsyncGenerator[bytes, None]:

@@ -1,15 +1,15 @@
-"""The command `transcribe`: a file to the service, its text back as it is decoded."""
+"""A recording to the service, its text back as it is decoded."""
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, BinaryIO, cast
 
 import httpx
 
 from whisper_service.client.display import Display
 from whisper_service.client.failure import ClientFailure, ExitCode, Refused, unreachable
+from whisper_service.client.inputs import Input, open_input
 from whisper_service.client.key import authorization
 from whisper_service.client.output import segment_of, transcript_of
 from whisper_service.types import Segment, Transcript
@@ -18,41 +18,43 @@ _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 600.0
 """Seconds without a sign of life: a big model on a CPU, at the end of a queue."""
 
+_TOLD_EVERY = 1_000_000
+"""Bytes."""
+
 Fields = dict[str, Any]
 
 
-async def transcribe_file(
+async def transcribe_input(
     url: str,
-    path: Path,
+    each: Input,
+    label: str,
     form: Mapping[str, str],
     display: Display,
     progress: Display,
     *,
     key: str | None = None,
 ) -> Transcript:
-    """Upload `path`, show each segment as it comes, and return them all.
+    """Upload it, show each segment as it comes, and return them all.
 
-    Raises `ClientFailure`.
+    `label` stands before what `progress` is told. Raises `ClientFailure`.
     """
     segments: list[Segment] = []
     summary: Fields = {}
     try:
-        with path.open("rb") as file:
-            progress.status(f"{path.name}: sending {os.fstat(file.fileno()).st_size / 1e6:.1f} MB")
+        async with open_input(each) as file:
+            sending = _Sending(file, lambda told: progress.status(f"{label}: sending {told}"))
             fields = {**form, "stream": "true"}
-            async for name, data in _events(url, path.name, file, fields, key):
+            async for name, data in _events(url, each.name, sending, fields, key):
                 if name == "segment":
                     segments.append(segment_of(data))
                     progress.clear()
                     display.final(data["text"])
                 elif name == "progress":
-                    progress.status(f"{path.name}: {_progress(data)}")
+                    progress.status(f"{label}: {_progress(data)}")
                 elif name == "error":
                     raise Refused(data["error"])
                 elif name == "done":
                     summary = data
-    except OSError as error:
-        raise ClientFailure(f"{path}: {error.strerror}.", ExitCode.UNREADABLE) from None
     finally:
         progress.clear()
     if not summary:
@@ -62,8 +64,32 @@ async def transcribe_file(
     return transcript_of(segments, summary, task=form.get("task", "transcribe"))
 
 
+class _Sending:
+    """A file that tells how much of it was read: what httpx wants of one, and no more."""
+
+    def __init__(self, file: BinaryIO, tell: Callable[[str], None]) -> None:
+        self._file = file
+        self._tell = tell
+        self._n_bytes = os.fstat(file.fileno()).st_size
+        self._n_told = -_TOLD_EVERY
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def seek(self, position: int) -> int:
+        return self._file.seek(position)
+
+    def read(self, n_bytes: int) -> bytes:
+        data = self._file.read(n_bytes)
+        position = self._file.tell()
+        if position - self._n_told >= _TOLD_EVERY:
+            self._n_told = position
+            self._tell(f"{position / 1e6:.1f} of {self._n_bytes / 1e6:.1f} MB")
+        return data
+
+
 async def _events(
-    url: str, name: str, file: Any, form: Mapping[str, str], key: str | None
+    url: str, name: str, file: _Sending, form: Mapping[str, str], key: str | None
 ) -> AsyncIterator[tuple[str, Fields]]:
     """Yield the server-sent events of one upload: name and data."""
     timeout = httpx.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT)
@@ -71,7 +97,10 @@ async def _events(
         async with (
             httpx.AsyncClient(timeout=timeout, headers=authorization(key)) as client,
             client.stream(
-                "POST", f"{url}/transcribe", data=dict(form), files={"file": (name, file)}
+                "POST",
+                f"{url}/transcribe",
+                data=dict(form),
+                files={"file": (name, cast(BinaryIO, file))},
             ) as answer,
         ):
             if answer.status_code != 200:
@@ -82,8 +111,12 @@ async def _events(
                     event = line.removeprefix("event:").strip()
                 elif line.startswith("data:"):
                     yield event, json.loads(line.removeprefix("data:"))
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL) as error:
         raise unreachable(url, error) from None
+    except httpx.TransportError as error:
+        raise ClientFailure(
+            f"The connection broke: {error or type(error).__name__}.", ExitCode.UNREACHABLE
+        ) from None
 
 
 def _refused(status: int, body: bytes) -> ClientFailure:
