@@ -193,6 +193,12 @@ class Settings(BaseSettings):
         description="Requests and sockets Serve lets into one replica; far above `max_streams` and"
         " `max_uploads`, which answer with an error where this limit would let callers hang.",
     )
+    answer_keepalive: float = Field(
+        5,
+        gt=0,
+        description="Seconds after which an answer with nothing to say yet sends a comment"
+        " (`stream=true`) or a space (`keep_open=true`), so that proxies do not give it up.",
+    )
     drain_timeout: float = Field(
         30, ge=0, description="How long a stopping replica lets requests and streams end."
     )

@@ -11,6 +11,7 @@ from whisper_service.api.decoder import Decoder
 from whisper_service.api.docs import FILE_ERRORS, FORMAT_EXAMPLES, errors
 from whisper_service.api.errors import missing_file
 from whisper_service.api.events import EventsResponse, Tell
+from whisper_service.api.kept_open import KeptOpenResponse
 from whisper_service.api.multipart import MULTIPART, FormRoute
 from whisper_service.api.repeats import refuse_repeats
 from whisper_service.api.schemas import DetectForm, DetectionBody, TranscribeForm
@@ -57,11 +58,16 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
                 )
                 await teller.done(transcript)
 
-            return EventsResponse(stream, settings.max_upload_events)
-        work = transcriber.transcribe(file, model, options, deadline)
-        transcript = await unless_client_leaves(request.receive, work)
-        chosen = FORMATS[form.response_format]
-        return Response(chosen.render(transcript), media_type=chosen.media_type)
+            return EventsResponse(stream, settings.max_upload_events, settings.answer_keepalive)
+
+        async def whole() -> Response:
+            transcript = await transcriber.transcribe(file, model, options, deadline)
+            chosen = FORMATS[form.response_format]
+            return Response(chosen.render(transcript), media_type=chosen.media_type)
+
+        if form.keep_open:
+            return KeptOpenResponse(whole, settings.answer_keepalive)
+        return await unless_client_leaves(request.receive, whole())
 
     @router.post(
         "/detect-language",

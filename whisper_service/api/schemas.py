@@ -187,6 +187,28 @@ Prompt = Annotated[
 ]
 
 
+KeepOpen = Annotated[
+    bool,
+    Field(
+        description="Where a proxy gives up silent answers: send a space every few seconds before"
+        " the JSON. The status is then 200 also where something goes wrong after the first of them;"
+        " the body is an `error`. Goes with the formats json and verbose_json.",
+        examples=[False],
+    ),
+]
+
+
+def check_keep_open(*, keep_open: bool, response_format: str) -> None:
+    """Refuse to put white space before what is no JSON."""
+    if keep_open and response_format not in ("json", "verbose_json"):
+        raise PydanticCustomError(
+            "bad_pair",
+            "`keep_open` puts white space before the answer, which only JSON allows; allowed as"
+            " `response_format` is json, verbose_json.",
+            {"param": "response_format", "allowed": ["json", "verbose_json"]},
+        )
+
+
 class DetectForm(Input):
     """The form of /detect-language."""
 
@@ -266,9 +288,11 @@ class TranscribeForm(DetectForm):
         " decoded; goes with the formats json and verbose_json.",
         examples=[False],
     )
+    keep_open: KeepOpen = False
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
+        check_keep_open(keep_open=self.keep_open, response_format=self.response_format)
         if self.beam_size is not None and self.temperature:
             raise PydanticCustomError(
                 "bad_pair",

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from whisper_service.api.errors import shown
 from whisper_service.api.refusals import asks_nothing
-from whisper_service.api.schemas import DEFAULT_BEAM_SIZE, MAX_BEAMS, Input, Prompt
+from whisper_service.api.schemas import DEFAULT_BEAM_SIZE, MAX_BEAMS, Input, KeepOpen, Prompt
 from whisper_service.errors import InvalidParameter
 from whisper_service.settings import Settings
 from whisper_service.types import WINDOW_SECONDS
@@ -69,7 +69,7 @@ RENAMED = {
 
 
 class Extensions(Input):
-    """What is honoured, by faster-whisper's names and with its meaning."""
+    """What is honoured: by faster-whisper's names and with its meaning; `keep_open` is our own."""
 
     vad_filter: bool = Field(
         True,
@@ -151,6 +151,7 @@ class Extensions(Input):
         le=WINDOW_SECONDS,
         allow_inf_nan=False,
     )
+    keep_open: KeepOpen = False
 
 
 def without_ignored(fields: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -10,6 +10,7 @@ from whisper_service.api.decoder import Decoder
 from whisper_service.api.docs import FILE_ERRORS, errors
 from whisper_service.api.events import EventsResponse, Tell
 from whisper_service.api.files import real_file
+from whisper_service.api.kept_open import KeptOpenResponse
 from whisper_service.api.multipart import MULTIPART, FormRoute
 from whisper_service.api.openai.answers import Deltas, render, token_usage
 from whisper_service.api.openai.errors import error_answer
@@ -92,10 +93,16 @@ class _Speech:
         file, deadline = await real_file(form.file), request.state.deadline
         if is_streamed:
             return self._events(file, model, form, deadline, headers)
-        work = self._transcriber.transcribe(file, model, options, deadline)
-        transcript = await unless_client_leaves(request.receive, work)
-        body, media_type = render(transcript, form.response_format)
-        return Response(body, media_type=media_type, headers=headers)
+
+        async def whole() -> Response:
+            transcript = await self._transcriber.transcribe(file, model, options, deadline)
+            body, media_type = render(transcript, form.response_format)
+            return Response(body, media_type=media_type, headers=headers)
+
+        if form.keep_open:
+            interval = self._settings.answer_keepalive
+            return KeptOpenResponse(whole, interval, headers, shape=error_answer)
+        return await unless_client_leaves(request.receive, whole())
 
     def _events(
         self,
@@ -120,5 +127,11 @@ class _Speech:
             usage = token_usage(transcript)
             await tell(kind, {"type": kind, "text": transcript.text, "usage": usage})
 
-        most = self._settings.max_upload_events
-        return EventsResponse(work, most, headers, shape=error_answer, has_names=False)
+        return EventsResponse(
+            work,
+            self._settings.max_upload_events,
+            self._settings.answer_keepalive,
+            headers,
+            shape=error_answer,
+            has_names=False,
+        )

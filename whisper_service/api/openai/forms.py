@@ -19,6 +19,7 @@ from whisper_service.api.schemas import (
     Language,
     Languages,
     Prompt,
+    check_keep_open,
     parse_list,
     spoken,
     with_keywords,
@@ -67,6 +68,11 @@ class SpeechForm(Extensions):
         le=1,
         allow_inf_nan=False,
     )
+
+    @model_validator(mode="after")
+    def _check_keep_open(self) -> Self:
+        check_keep_open(keep_open=self.keep_open, response_format=self.response_format)
+        return self
 
     @model_validator(mode="before")
     @classmethod
