@@ -103,7 +103,10 @@ def _taken_port(settings: Settings) -> str | None:
         try:
             _bind(host, port)
         except OSError as error:
-            return f"{host}:{port} cannot be had ({error.strerror}). Choose another {variable}."
+            return (
+                f"{_in_address(host)}:{port} cannot be had ({error.strerror})."
+                f" Choose another {variable}."
+            )
     return None
 
 
@@ -230,7 +233,7 @@ def _missing_gpus(settings: Settings, there: float) -> str | None:
 
 def _where_to_go(settings: Settings, port: int) -> str:
     is_here = is_loopback(settings.host) or settings.host in ("0.0.0.0", "::")
-    host = "localhost" if is_here else settings.host
+    host = "localhost" if is_here else _in_address(settings.host)
     lines = [
         f"  Web client      http://{host}:{port}/",
         f"  API, to try     http://{host}:{port}/docs",
@@ -245,6 +248,11 @@ def _where_to_go(settings: Settings, port: int) -> str:
                 "                  (in a container: `docker exec CONTAINER ray get-auth-token`)",
             ]
     return "\n".join([*lines, access_line(settings), "Ctrl-C stops it."])
+
+
+def _in_address(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _say(message: str) -> None:

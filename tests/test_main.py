@@ -168,6 +168,19 @@ def test_terminal_warns_of_an_open_service_and_says_where_the_dashboards_token_i
     assert "docker exec" in lines
 
 
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("fd00::7", "http://[fd00::7]:8000/"),
+        ("10.0.0.7", "http://10.0.0.7:8000/"),
+        ("::", "http://localhost:8000/"),
+        ("::1", "http://localhost:8000/"),
+    ],
+)
+def test_addresses_can_be_opened_as_they_are_printed(host: str, shown: str) -> None:
+    assert shown in main._where_to_go(Settings(host=host), 8000)
+
+
 def test_proxies_answer_for_replicas_that_die(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {})
     main._prepare_environment(Settings())

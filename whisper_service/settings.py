@@ -41,6 +41,13 @@ class Settings(BaseSettings):
         " Kubernetes, give the same one.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port of the HTTP server.")
+    root_path: str = Field(
+        "",
+        pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
+        max_length=200,
+        description="Path prefix that a proxy in front puts before every path, such as `/whisper`;"
+        " paths may come with it or without. Unset, it is what X-Forwarded-Prefix says.",
+    )
     dashboard: bool = Field(True, description="Start Ray's dashboard.")
     dashboard_host: str = Field(
         "127.0.0.1", description="Address Ray's dashboard binds; it can run code, keep it inside."

@@ -34,6 +34,7 @@ from whisper_service.api.openai.realtime_route import realtime_router
 from whisper_service.api.openai.secrets import ClientSecrets, client_secrets_router
 from whisper_service.api.origin import OriginCheck
 from whisper_service.api.page import page_router, sample_router
+from whisper_service.api.prefix import PathPrefix
 from whisper_service.api.quotas import Quotas
 from whisper_service.api.resume import ResumeTokens
 from whisper_service.api.stats import StatsBoard, stats_router
@@ -106,6 +107,7 @@ def _traces(tracer: Tracer | None) -> list[Middleware]:
 def _middleware(settings: Settings, tokens: Tokens, queue: UploadQueue) -> list[Middleware]:
     """Outermost first: even a refusal or a bug's answer has the headers that browsers need."""
     return [
+        Middleware(PathPrefix, prefix=settings.root_path),
         Middleware(StandardHeaders),
         Middleware(
             CORSMiddleware,

@@ -44,6 +44,8 @@ def stream_router(streams: LiveStreams, tokens: ResumeTokens) -> APIRouter:
 
     @router.get("/stream", include_in_schema=False)
     async def no_socket() -> None:
+        with streams.admit():  # a page that was denied asks why
+            pass
         raise HTTPException(
             426, "/stream is a WebSocket: connect with ws:// or wss://.", {"Upgrade": "websocket"}
         )

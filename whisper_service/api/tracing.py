@@ -5,6 +5,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whisper_service.api.access import route_path
+
 PROBES = ("/healthz", "/readyz")
 """Asked every few seconds by whoever watches the service, and of no interest."""
 
@@ -20,7 +22,7 @@ class TraceRequests:
         self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or scope["path"] in PROBES:
+        if scope["type"] not in ("http", "websocket") or route_path(scope) in PROBES:
             await self._app(scope, receive, send)
             return
         method = scope.get("method", "WEBSOCKET")

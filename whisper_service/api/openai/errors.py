@@ -12,6 +12,7 @@ from typing import Any
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whisper_service.api.access import route_path
 from whisper_service.errors import InvalidAudio, ServiceError
 
 PREFIX = "/v1/"
@@ -51,7 +52,7 @@ class OpenAIErrors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+        if scope["type"] != "http" or not route_path(scope).startswith(PREFIX):
             await self._app(scope, receive, send)
             return
         await self._app(scope, receive, _Translated(send).send)
