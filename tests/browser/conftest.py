@@ -69,10 +69,16 @@ def speech_chromium(playwright: Playwright) -> Iterator[Browser]:
     yield from _launch(playwright, SAMPLE)
 
 
-def _launch(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
+def find_browser() -> str:
+    """Its path; skips the test where there is none."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH")
+    return path
+
+
+def _launch(playwright: Playwright, microphone: Path) -> Iterator[Browser]:
+    path = find_browser()
     flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"]
     # Playwright mutes what it runs headless, and then a tab that is listened to is silent.
     browser = playwright.chromium.launch(

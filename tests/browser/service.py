@@ -75,6 +75,8 @@ class Script:
     """Said instead of `ready`."""
     stream_denial: JSONResponse | None = None
     """The answer to a handshake, instead of a socket."""
+    stream_reason: JSONResponse | None = None
+    """What a page is told that asks why."""
     break_at: float | None = None
     """Seconds of the first stream after which its socket is cut."""
     refuses_tokens: bool = False
@@ -345,6 +347,10 @@ def scripted_app(script: Script) -> FastAPI:
             fields["file"] = (upload.filename, len(await upload.read()))
         script.uploads.append(fields)
         return script.upload_error or EventSourceResponse(transcript_events(script))
+
+    @app.get("/stream")
+    async def no_socket() -> JSONResponse:
+        return script.stream_reason or JSONResponse({}, 426)
 
     @app.websocket("/stream")
     async def stream(socket: WebSocket) -> None:

@@ -3,10 +3,12 @@
 import itertools
 import json
 import re
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -391,3 +393,24 @@ def test_a_second_recording_goes_on_below_the_first(page: Page, script: Script) 
     segments = json.loads(download.value.path().read_text())["segments"]
     assert all(a["end"] <= b["start"] + 1e-6 for a, b in itertools.pairwise(segments))
     assert [segment["id"] for segment in segments] == list(range(len(segments)))
+
+
+def loud(seconds: float, peak: float) -> bytes:
+    """A wav of 32-bit floats: half a second of a tone with that peak, and silence."""
+    t = np.arange(int(seconds * 48_000)) / 48_000
+    samples = (peak * np.sin(2 * np.pi * 440 * t) * (t % 1 < 0.5)).astype("<f4").tobytes()
+    head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + len(samples), b"WAVE", b"fmt ", 16, 3, 1,
+                       48_000, 192_000, 4, 32)  # fmt: skip
+    return head + struct.pack("<4sI", b"data", len(samples)) + samples
+
+
+@pytest.mark.parametrize(("peak", "is_told"), [(2.0, True), (0.9, False)])
+def test_sound_beyond_full_scale_is_told(page: Page, peak: float, is_told: bool) -> None:
+    file = {"name": "a.wav", "mimeType": "audio/wav", "buffer": loud(3, peak)}
+    page.locator("#live-file").set_input_files([file])
+    page.wait_for_selector("#live-dot[data-state=done]")
+    expect(page.locator("#live-clipped")).to_be_visible(visible=is_told)
+    if is_told:
+        expect(page.locator("#live-clipped")).to_contain_text("The sound is too loud")
+        page.get_by_role("button", name="Start").click()
+        expect(page.locator("#live-clipped")).to_be_hidden()

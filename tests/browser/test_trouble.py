@@ -103,6 +103,38 @@ def test_a_stream_that_is_refused_before_it_opens(page: Page, script: Script) ->
     expect_trouble(page, "took no new stream", "Try again in a moment")
 
 
+def test_a_stream_that_is_refused_says_why_where_the_service_does(
+    page: Page, script: Script
+) -> None:
+    script.stream_denial = JSONResponse({}, 503)
+    error = {"code": "overloaded", "message": "24 streams are going on."}
+    script.stream_reason = JSONResponse({"error": error}, 503, {"Retry-After": "2"})
+    start(page)
+    expect_trouble(page, "The service is busy", "24 streams are going on.", "wait 2 s")
+
+
+def test_a_page_whose_origin_is_refused_says_what_to_set(page: Page, script: Script) -> None:
+    script.stream_denial = JSONResponse({}, 403)
+    error = {"code": "forbidden", "param": "origin", "got": "http://a.example", "message": "No."}
+    script.stream_reason = JSONResponse({"error": error}, 403)
+    start(page)
+    expect_trouble(page, "http://a.example", "proxy_set_header Host", "WHISPER_CORS_ORIGINS")
+    origin = page.evaluate("encodeURIComponent(location.origin)")
+    assert f"/stream?origin={origin}" in script.addresses
+
+
+def test_what_a_newer_service_says_is_told_in_its_own_words(page: Page, script: Script) -> None:
+    script.stream_error = {"code": "out_of_biscuits", "message": "There are no biscuits left."}
+    start(page)
+    expect_trouble(page, "There are no biscuits left.")
+
+
+def test_a_mistake_of_the_page_is_told_as_one(page: Page) -> None:
+    page.evaluate("() => { AudioContext = function () { throw new Error('no sound today'); }; }")
+    start(page)
+    expect_trouble(page, "This page made a mistake: Error: no sound today")
+
+
 def test_a_stream_whose_service_is_away(page: Page) -> None:
     page.context.set_offline(True)
     start(page)
@@ -122,6 +154,9 @@ def test_a_stream_whose_service_is_away(page: Page) -> None:
         ),
         (HTMLResponse("<h1>Request Entity Too Large</h1>", 413), "The file is larger than"),
         (HTMLResponse("<h1>Bad Gateway</h1>", 502), "can’t do this just now"),
+        (HTMLResponse("<h1>Gateway Timeout</h1>", 504), "A proxy before the service waited"),
+        (HTMLResponse("<h1>Not Found</h1>", 404), "It may be another service"),
+        (JSONResponse({"error": "no object"}, 500), "its log says which"),
         (
             JSONResponse({"error": {"code": "forbidden", "message": "It opens streams."}}, 403),
             "The API key does not open this",

@@ -75,6 +75,22 @@ def test_files_can_be_dropped_on_either_tab(page: Page, script: Script) -> None:
     assert [entry["file"][0] for entry in script.uploads] == ["a.wav", "b.wav"]
 
 
+def test_its_settings_are_those_of_files(page: Page, script: Script) -> None:
+    expect(page.get_by_label("Chunk duration")).to_be_hidden()
+    upload(page, "a.wav")
+    wait_until_done(page)
+    page.get_by_label("Only where speech is heard").uncheck()
+    page.get_by_label("Audio track").fill("0")
+    page.get_by_label("Audio track").blur()
+    upload(page, "b.wav")
+    wait_until_done(page, 2)
+    first, second = script.uploads
+    assert (first["vad_filter"], "audio_track" in first) == ("true", False)
+    assert (second["vad_filter"], second["audio_track"]) == ("false", "0")
+    page.get_by_role("tab", name="Live Streaming").click()
+    expect(page.get_by_label("Audio track")).to_be_hidden()
+
+
 def test_words_with_times_are_written_as_the_text_has_them(page: Page) -> None:
     upload(page, "a.wav")
     wait_until_done(page)
