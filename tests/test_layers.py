@@ -39,6 +39,7 @@ BELOW = {
         "api",
     },
     "client": {"types", "errors", "formats", "audio"},
+    "wyoming": {"types", "errors", "audio", "client"},
     "main": {"types", "errors", "settings", "keys", "tracing", "serving"},
 }
 """What a layer may import of the package. DESIGN: main, serving, then api and engine, then policy,
@@ -64,6 +65,7 @@ REFUSED = {
     "api": MODEL | {"ray"},
     "serving": {"whisper"},
     "client": MODEL | {"ray", "fastapi", "starlette", "uvicorn"},
+    "wyoming": MODEL | {"ray", "fastapi", "starlette", "uvicorn"},
     "main": MODEL | WEB,
 }
 """What it may import of nobody."""

@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from whisper_service.client import output
+from whisper_service.client.address import http_address, stream_address
 from whisper_service.client.batch import Wanted, transcribe_all
 from whisper_service.client.display import Display
 from whisper_service.client.failure import ClientFailure, ExitCode
@@ -144,7 +144,8 @@ def _add_stream(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 async def _transcribe(options: argparse.Namespace) -> ExitCode:
-    wanted = Wanted(_http(options.url), options.key, _form(options), options.format, options.output)
+    url = http_address(options.url)
+    wanted = Wanted(url, options.key, _form(options), options.format, options.output)
     return await transcribe_all(find_inputs(options.inputs), wanted)
 
 
@@ -177,7 +178,7 @@ async def _stream(options: argparse.Namespace) -> ExitCode:
     config = _config(options)
     frame_bytes = options.channels * sample_bytes(options.encoding)
     await stream_live(
-        _ws(options.url),
+        stream_address(options.url),
         config,
         _source(options),
         Tape(options.sample_rate, frame_bytes, silent_byte(options.encoding)),
@@ -225,19 +226,3 @@ def _config(options: argparse.Namespace) -> Message:
 def _shows_text(options: argparse.Namespace) -> bool:
     """Final text goes to standard output as it comes; else the result does, at the end."""
     return options.format == "txt" and options.output is None
-
-
-def _http(url: str) -> str:
-    return _with_scheme(url, {"ws": "http", "wss": "https"}).rstrip("/")
-
-
-def _ws(url: str) -> str:
-    return _with_scheme(url, {"http": "ws", "https": "wss"}).rstrip("/") + "/stream"
-
-
-def _with_scheme(url: str, schemes: dict[str, str]) -> str:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    scheme = schemes.get(parts.scheme, parts.scheme)
-    if scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
-        raise ClientFailure(f"--url {url!r} is no http address.", ExitCode.UNREACHABLE)
-    return urlunsplit((scheme, parts.netloc, parts.path, "", ""))
