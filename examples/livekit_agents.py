@@ -23,14 +23,13 @@ QUIET = 20.0
 
 
 async def frames() -> AsyncIterator[rtc.AudioFrame]:
-    """The file at its own pace, as a room has it, and two seconds of silence after it."""
+    """The file at its own pace, as a room has it, and then silence without end."""
     with wave.open(FILE) as wav:
         rate = wav.getframerate()
-        audio = wav.readframes(wav.getnframes()) + bytes(2 * 2 * rate)
-    for start in range(0, len(audio), rate // 5):
-        data = audio[start : start + rate // 5]
-        yield rtc.AudioFrame(data, rate, 1, len(data) // 2)
-        await asyncio.sleep(0.1)
+        while True:
+            data = wav.readframes(rate // 10) or bytes(2 * (rate // 10))
+            yield rtc.AudioFrame(data, rate, 1, len(data) // 2)
+            await asyncio.sleep(0.1)
 
 
 async def transcribe(engine: stt.STT) -> None:
@@ -49,7 +48,7 @@ async def transcribe(engine: stt.STT) -> None:
                     quiet.reschedule(clock() + QUIET)
                     if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
                         print(f"{engine.label}: {event.alternatives[0].text.strip()}", flush=True)
-        await speaking
+        speaking.cancel()
 
 
 async def main() -> None:

@@ -50,38 +50,44 @@ class Printer(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
-async def transcribe(service: STTService) -> None:
+async def transcribe(service: STTService, wav: wave.Wave_read) -> None:
     """Run a pipeline of a microphone that plays the file, and a service."""
-    with wave.open(FILE) as wav:
-        rate = wav.getframerate()
-        audio = wav.readframes(wav.getnframes()) + bytes(2 * 2 * rate)
     # the default, 0.2 s, cuts sentences into words
     vad = VADProcessor(vad_analyzer=SileroVADAnalyzer(params=VADParams(stop_secs=0.8)))
     printer = Printer(type(service).__name__)
     pipeline = Pipeline([vad, service, printer])
+    rate = wav.getframerate()
     params = PipelineParams(audio_in_sample_rate=rate)
     worker = PipelineWorker(pipeline, params=params, idle_timeout_secs=None)
 
     async def speak() -> None:
-        for start in range(0, len(audio), rate // 25):  # 20 ms, as a transport has it
-            data = audio[start : start + rate // 25]
+        while True:  # 20 ms at a time, as a transport has it, and then silence without end
+            data = wav.readframes(rate // 50) or bytes(2 * (rate // 50))
             await worker.queue_frame(InputAudioRawFrame(data, rate, 1))
             await asyncio.sleep(0.02)
+
+    async def listen() -> None:
+        speaking = asyncio.create_task(speak())
         with suppress(TimeoutError):
             while True:
                 printer.has_printed.clear()
                 await asyncio.wait_for(printer.has_printed.wait(), QUIET)
+        speaking.cancel()
         await worker.queue_frame(EndFrame())
 
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
-    await asyncio.gather(runner.run(), speak())
+    await asyncio.gather(runner.run(), listen())
 
 
 async def main() -> None:
-    await transcribe(OpenAISTTService(base_url=f"{URL}/v1", api_key="any"))
-    await transcribe(OpenAIRealtimeSTTService(base_url=f"{WS}/v1/realtime", api_key="any"))
-    await transcribe(DeepgramSTTService(base_url=URL, api_key="any"))
+    for service in (
+        OpenAISTTService(base_url=f"{URL}/v1", api_key="any"),
+        OpenAIRealtimeSTTService(base_url=f"{WS}/v1/realtime", api_key="any"),
+        DeepgramSTTService(base_url=URL, api_key="any"),
+    ):
+        with wave.open(FILE) as wav:
+            await transcribe(service, wav)
 
 
 asyncio.run(main())
