@@ -20,17 +20,15 @@ from tests.deploy.manifests import (
     ROOT,
     Manifest,
     environment,
-    load,
     pod_specs,
     rayservice,
     serve_config,
 )
+from tests.deploy.schema import rayservice_schema
 from whisper_service.keys.configured import check_access
 from whisper_service.keys.file import KeysError
 from whisper_service.serving import proxy
 from whisper_service.settings import Settings
-
-CRD = ROOT.parent / "shared" / "crd" / "ray.io_rayservices.yaml"
 
 
 @pytest.fixture(params=["file", *OVERLAYS])
@@ -65,20 +63,6 @@ def deployments(serve: Manifest) -> dict[str, Manifest]:
     }
 
 
-def _forbid_unknown(schema: Any) -> Any:
-    """Close every object of an OpenAPI schema, as the API server does when it prunes."""
-    if isinstance(schema, list):
-        return [_forbid_unknown(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {key: _forbid_unknown(value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
-        closed["additionalProperties"] = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
-    if schema.get("x-kubernetes-int-or-string"):
-        closed = {"type": ["integer", "string"]}
-    return closed
-
-
 def _unknown_keys(given: Any, known: Any, path: str = "") -> list[str]:
     """Keys of `given` that Serve's own dump of it lacks: Serve ignores what it does not know."""
     if isinstance(given, list):
@@ -96,15 +80,21 @@ def _unknown_keys(given: Any, known: Any, path: str = "") -> list[str]:
 
 @functools.cache
 def _operators_schema() -> jsonschema.Draft202012Validator:
-    (crd,) = load(CRD)
-    version = next(v for v in crd["spec"]["versions"] if v["name"] == "v1")
-    return jsonschema.Draft202012Validator(_forbid_unknown(version["schema"]["openAPIV3Schema"]))
+    return jsonschema.Draft202012Validator(rayservice_schema())
 
 
 def test_it_fits_the_operators_schema(service: Manifest) -> None:
-    if not CRD.exists():
-        pytest.skip("KubeRay's custom resource definitions are not beside the checkout")
     _operators_schema().validate(service)
+
+
+def test_the_operators_schema_refuses_what_the_operator_does(service: Manifest) -> None:
+    group = {**service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0], "gropName": "cpu"}
+    for wrong in (
+        {"rayClusterConfig": {"workerGroupSpecs": [group]}},
+        {"upgradeStrategy": {"typ": "None"}},
+        {"rayClusterDeletionDelaySeconds": -1},
+    ):
+        assert not _operators_schema().is_valid({**service, "spec": {**service["spec"], **wrong}})
 
 
 def test_serve_config_has_no_key_that_serve_would_ignore(serve: Manifest) -> None:
