@@ -2,7 +2,7 @@
 # One image for every pod of the cluster, head included: Ray refuses to mix Python or Ray versions,
 # and the head imports the application to build it.
 #
-#   docker build -t whisper-streaming:latest .
+#   docker build -t whisper-streaming:latest .        (on an ARM machine: --platform linux/amd64)
 #   docker run -p 8000:8000 -p 8265:8265 whisper-streaming:latest          (add --gpus all)
 #
 # Whoever reaches port 8000 can then use the service, and it warns of that; with
@@ -10,9 +10,9 @@
 # a token: docker exec CONTAINER ray get-auth-token.
 #
 # BASE needs Debian 12 and Python 3.11 or newer. Everything is installed by the hashes of locks/, made
-# from requirements.txt by `make lock`. The registry's default torch brings its own CUDA; the node
-# only needs the NVIDIA driver. A CPU image of a fraction of the size takes torch's other build
-# instead, whose hashes are not there:
+# from requirements.txt by `make lock`. The registry's default torch brings its own CUDA 13; the node
+# only needs NVIDIA's driver, 580 or newer. A CPU image of a fraction of the size takes torch's other
+# build instead, whose hashes are not there:
 #   --build-arg TORCH="torch==2.13.0 --index-url ADDRESS-OF-PYTORCHS-CPU-WHEELS"
 ARG BASE=python:3.11-slim-bookworm
 

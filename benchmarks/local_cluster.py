@@ -3,7 +3,7 @@
 A head without work, nodes for WhisperService and nodes with a GPU that is only counted, each with
 a raylet and a proxy of its own. The proxies share one port, so the kernel plays the load balancer;
 the config goes the way the operator sends it. What a laptop lacks is changed: the address, the
-keys, the model, and one core for each WhisperASR.
+keys, the model, the device, and one core for each WhisperASR.
 """
 
 import logging
@@ -167,7 +167,9 @@ def _environment(spec: dict[str, Any]) -> dict[str, str]:
 def _for_here(config: dict[str, Any], n_asr: int) -> dict[str, Any]:
     config["http_options"].update(host="127.0.0.1", port=free_port())
     (application,) = config["applications"]
-    application["args"].update(default_model="demo", preload_models="demo", asr_num_cpus=1)
+    application["args"].update(
+        default_model="demo", preload_models="demo", device="cpu", asr_num_cpus=1
+    )
     n_replicas = {"WhisperService": _N_SERVICE, "WhisperASR": n_asr}
     for deployment in application["deployments"]:
         n = n_replicas[deployment["name"]]

@@ -150,7 +150,9 @@ class Settings(BaseSettings):
         3, ge=1, description="Models one WhisperASR replica keeps loaded; the oldest unused goes."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where models run; auto takes the GPU if the replica has one."
+        "auto",
+        description="Where models run; auto takes the GPU if the replica has one, and a replica"
+        " whose GPU cannot be used says why and does not start. cpu leaves GPUs alone.",
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
         "auto",

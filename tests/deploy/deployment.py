@@ -1,8 +1,8 @@
 """Deploy the serveConfigV2 of a manifest on a Ray of its own, and say as JSON what came of it.
 
 A process of its own: the tests of serving/ have another Ray in theirs. What is changed of the
-config is what a laptop has not: the address, and a model whose weights have to be downloaded. GPUs
-are counted only, as Ray does it.
+config is what a laptop has not: the address, a model whose weights have to be downloaded, and a
+device for it. GPUs are counted only, as Ray does it.
 """
 
 import json
@@ -32,7 +32,7 @@ def adapted(config: Manifest, port: int) -> Manifest:
     """The config for this machine."""
     config["http_options"].update(host="127.0.0.1", port=port)
     (application,) = config["applications"]
-    application["args"].update(default_model="demo", preload_models="demo")
+    application["args"].update(default_model="demo", preload_models="demo", device="cpu")
     return config
 
 

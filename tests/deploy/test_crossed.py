@@ -20,6 +20,7 @@ from tests.deploy.manifests import (
     serve_config,
 )
 from whisper_service.api.app import create_app
+from whisper_service.serving.asr import LEAST_DRIVER
 from whisper_service.settings import Settings
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -90,6 +91,15 @@ def test_images_are_this_ones_or_have_a_version() -> None:
                 others |= {image for image in images if "/whisper-streaming:" not in f"/{image}"}
     assert all(re.search(r":\d+\.\d+", image) for image in others), others
     assert "docker build -t whisper-streaming:latest" in (ROOT / "README.md").read_text()
+
+
+def test_the_driver_that_torchs_cuda_needs_is_told_where_nodes_are_chosen() -> None:
+    (cuda,) = re.findall(r"^cuda-toolkit==(\d+)\.", (ROOT / "locks/torch.txt").read_text(), re.M)
+    least = LEAST_DRIVER[cuda]
+    for path in ("Dockerfile", "README.md", "docs/deploy-eks.md"):
+        assert re.search(
+            rf"driver.{{0,30}}\b{least} or\s+newer", (ROOT / path).read_text(), re.S
+        ), path
 
 
 def test_the_job_that_fills_the_volume_runs_as_it_is_written() -> None:

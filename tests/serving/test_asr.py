@@ -140,6 +140,33 @@ async def test_models_of_the_settings_are_loaded_and_have_decoded_before_it_is_r
     assert await asr.check() is None
 
 
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+async def test_a_gpu_whose_driver_is_too_old_is_refused_and_the_reason_told(
+    start: Start, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    def init() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 12080).")
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    with pytest.raises(RuntimeError) as refusal:
+        await start(asr_num_gpus=1, device=device)
+    assert "too old (found version 12080). torch" in str(refusal.value)
+    assert "CUDA 13.0, which needs NVIDIA's driver 580 or newer" in str(refusal.value)
+    assert "WHISPER_DEVICE=cpu" in str(refusal.value)
+
+
+@pytest.mark.parametrize("settings", [{"asr_num_gpus": 1, "device": "cpu"}, {"asr_num_gpus": 0}])
+async def test_who_asks_for_the_cpu_or_for_no_gpu_needs_no_driver(
+    start: Start, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    def init() -> None:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+    assert await (await start(**settings)).check() is None
+
+
 @pytest.mark.parametrize(("num_cpus", "n_threads"), [(3.0, 3), (1.5, 2), (0.5, 1)])
 async def test_decoding_uses_as_many_threads_as_the_replica_has_cores(
     start: Start, num_cpus: float, n_threads: int

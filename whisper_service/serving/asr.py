@@ -65,6 +65,10 @@ file in its place waits no longer than that."""
 _STAND_IN_RETRY = 30.0
 """Seconds between two tries to get the default model while `demo` answers in its place."""
 
+LEAST_DRIVER = {"13": 580, "12": 525}
+"""NVIDIA's driver that a major version of CUDA needs at the least ("CUDA Toolkit Release Notes",
+minimum required driver version for CUDA minor version compatibility)."""
+
 _LATEST = 100
 """Windows whose times `stats` tells."""
 _LOAD_SHARE = 0.8
@@ -79,8 +83,10 @@ class WhisperASR:
         self, settings: Settings, missing: Mapping[str, str] | None = None
     ) -> None:
         """`missing`: models that could not be had a moment ago, and why; they are not asked for
-        again at once."""
+        again at once. Raises RuntimeError where Ray has given it a GPU that cannot be used."""
         logs.use_serve_handlers(settings)
+        if settings.asr_num_gpus and settings.device != "cpu":
+            await asyncio.to_thread(_require_cuda)
         self._settings = settings
         self._store = ModelStore.of(settings)
         self._default = self._store.canonical(settings.default_model)
@@ -368,6 +374,26 @@ class WhisperASR:
         began = time.monotonic()
         engine.warm_up()
         self._probe_took = time.monotonic() - began
+
+
+def _require_cuda() -> None:
+    """Raise RuntimeError, with the reason, unless torch can use a GPU.
+
+    A replica that decoded on the CPUs of a paid GPU node instead would look ready and be slow.
+    """
+    import torch
+
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:  # the latter: torch's build has no CUDA
+        cuda = torch.version.cuda
+        least = LEAST_DRIVER.get(cuda.partition(".")[0]) if cuda else None
+        needs = f", which needs NVIDIA's driver {least} or newer on the node" if least else ""
+        raise RuntimeError(
+            f"WhisperASR has been given a GPU and cannot use it: {str(error).rstrip('.')}."
+            f" torch {torch.__version__} is built {f'for CUDA {cuda}' if cuda else 'without CUDA'}"
+            f"{needs}. To decode on the CPU on purpose, set WHISPER_DEVICE=cpu."
+        ) from error
 
 
 def _multiplexed(

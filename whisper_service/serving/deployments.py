@@ -50,6 +50,7 @@ def build(settings: Settings, missing: Mapping[str, str] | None = None) -> Appli
         update={
             "resume_key": settings.resume_key or cluster_key(),
             "asr_num_cpus": settings.asr_num_cpus or cpus_per_replica(settings, num_gpus),
+            "asr_num_gpus": num_gpus,
         }
     )
     if settings.device == "auto" and not num_gpus:
