@@ -22,7 +22,11 @@ from whisper_service.settings import Settings, default_text, is_loopback, misspe
 from whisper_service.tracing import TracingError, check_tracing
 
 if TYPE_CHECKING:
-    from ray.serve import Application  # importing it takes seconds, which --help need not take
+    # Importing ray takes seconds, which --help need not take.
+    from collections.abc import Mapping
+
+    from ray.serve import Application
+    from ray.serve.schema import ApplicationStatusOverview
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +164,8 @@ def _run(settings: Settings) -> int:
     except KeyboardInterrupt:
         _say("Stopping.")
     except RuntimeError as error:  # what Serve raises when a replica cannot start
-        return _fail(f"The service could not start. {error}")
+        reasons = _reasons(serve.status().applications) if ray.is_initialized() else ""
+        return _fail(f"The service could not start. {reasons or error}")
     finally:
         if ray.is_initialized():
             # First the application, whose replicas tell their streams to resume elsewhere; then
@@ -169,6 +174,17 @@ def _run(settings: Settings) -> int:
             serve.shutdown()
             ray.shutdown()
     return 0
+
+
+def _reasons(applications: "Mapping[str, ApplicationStatusOverview]") -> str:
+    """Why replicas did not start: of each deployment's message the last line, which is the error
+    at the end of its traceback."""
+    return " ".join(
+        deployment.message.rstrip().rpartition("\n")[2]
+        for application in applications.values()
+        for deployment in application.deployments.values()
+        if deployment.status == "DEPLOY_FAILED"
+    )
 
 
 def _interrupt_once(*_: object) -> None:

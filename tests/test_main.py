@@ -12,7 +12,14 @@ from ray.serve import Application
 from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve._private.build_app import build_app
 from ray.serve._private.common import DeploymentID
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import (
+    ApplicationStatus,
+    ApplicationStatusOverview,
+    DeploymentStatus,
+    DeploymentStatusOverview,
+    DeploymentStatusTrigger,
+    ServeDeploySchema,
+)
 
 import main
 from whisper_service.keys.file import KeysError
@@ -217,3 +224,22 @@ def test_terminal_is_told_that_demo_answers(default: str, is_told: bool) -> None
     line = deployments.stand_in_line(Settings(default_model=default), {"base": "No source has it."})
     assert (line is not None and "in place of `base`" in line and "76 words" in line) == is_told
     assert deployments.stand_in_line(Settings(demo_fallback=False), {"base": "None"}) is None
+
+
+def test_a_replica_that_cannot_start_is_told_by_its_own_last_words() -> None:
+    def status(status: str, message: str) -> DeploymentStatusOverview:
+        trigger = DeploymentStatusTrigger.UNSPECIFIED
+        return DeploymentStatusOverview(DeploymentStatus(status), trigger, {}, message)
+
+    traceback = "It failed to start 3 times. Error:\n  File ...\nRuntimeError: It has no GPU.\n"
+    application = ApplicationStatusOverview(
+        status=ApplicationStatus.DEPLOY_FAILED,
+        message="Failed to update the deployments ['WhisperASR'].",
+        last_deployed_time_s=0,
+        deployments={
+            "WhisperASR": status("DEPLOY_FAILED", traceback),
+            "WhisperService": status("HEALTHY", ""),
+        },
+    )
+    assert main._reasons({"whisper": application}) == "RuntimeError: It has no GPU."
+    assert main._reasons({}) == ""

@@ -393,7 +393,7 @@ def _require_cuda() -> None:
             f"WhisperASR has been given a GPU and cannot use it: {str(error).rstrip('.')}."
             f" torch {torch.__version__} is built {f'for CUDA {cuda}' if cuda else 'without CUDA'}"
             f"{needs}. To decode on the CPU on purpose, set WHISPER_DEVICE=cpu."
-        ) from error
+        ) from None
 
 
 def _multiplexed(
