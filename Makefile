@@ -65,6 +65,7 @@ manifests:
 verify-manifests: $(VENV)/installed-dev
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -rs tests/deploy
+	@if command -v kubectl || command -v kustomize; then $(BIN)/python -m tests.deploy.sums; fi
 
 verify-image:
 	BASE="$(BASE)" TORCH="$(TORCH)" PIP_ARGS="$(PIP_ARGS)" deploy/verify_image.sh

@@ -12,8 +12,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-OVERLAYS = ("cpu", "gpu", "ha")
-FACE_A_NETWORK = ("gpu", "ha")
+OVERLAYS = ("cpu", "gpu", "ha", "spot", "one-gpu")
+FACE_A_NETWORK = ("gpu", "ha", "spot", "one-gpu")
 """Overlays with a load balancer in front."""
 ROLE = "whisper-streaming/role"
 

@@ -2,12 +2,23 @@
 
 import pytest
 
-from tests.deploy.manifests import DEPLOY, OVERLAYS, ROLE, Manifest, load, one, rayservice, render
+from tests.deploy.manifests import (
+    DEPLOY,
+    OVERLAYS,
+    ROLE,
+    ROOT,
+    Manifest,
+    load,
+    one,
+    rayservice,
+    render,
+)
+from tests.deploy.sums import workers
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
 
-VERSION = "1.33"
-CUSTOM = {"RayService", "PodMonitor", "PrometheusRule"}
+VERSION = "1.35"
+CUSTOM = {"NodePool", "RayService", "PodMonitor", "PrometheusRule"}
 """Kinds of operators; Kubernetes' own schemas do not have them."""
 
 
@@ -18,11 +29,28 @@ def test_every_object_is_one_that_kubernetes_takes(overlay: str) -> None:
             kubernetes_validate.validate(manifest, VERSION, strict=True)
 
 
-def test_the_storage_class_is_the_one_the_models_ask_for() -> None:
-    (storage,) = load(DEPLOY / "eks/storage-class.yaml")
-    kubernetes_validate.validate(storage, VERSION, strict=True)
-    claim = one(render("gpu"), "PersistentVolumeClaim")
-    assert claim["spec"]["storageClassName"] == storage["metadata"]["name"]
+def test_the_version_of_these_schemas_is_the_clusters() -> None:
+    assert one(load(DEPLOY / "eks/cluster.yaml"), "ClusterConfig")["metadata"]["version"] == VERSION
+
+
+def test_every_claim_finds_a_storage_class() -> None:
+    """By its name, or as the default one; without one it would wait for ever."""
+    classes = load(DEPLOY / "eks/storage-classes.yaml")
+    for storage in classes:
+        kubernetes_validate.validate(storage, VERSION, strict=True)
+    key = "storageclass.kubernetes.io/is-default-class"
+    default = [
+        storage
+        for storage in classes
+        if storage["metadata"].get("annotations", {}).get(key) == "true"
+    ]
+    assert [storage["parameters"]["encrypted"] for storage in default] == ["true"]
+    names = {storage["metadata"]["name"] for storage in classes}
+    claims = [m for m in render("ha") if m["kind"] == "PersistentVolumeClaim"]
+    claims += one(render("ha"), "StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert len(claims) == 2
+    for claim in claims:
+        assert claim["spec"].get("storageClassName") in {*names, None}
 
 
 def test_budgets_are_of_the_form_that_a_ray_cluster_allows() -> None:
@@ -94,16 +122,39 @@ def test_the_head_may_fail_with_the_ha_overlay() -> None:
     assert "whisper-streaming-head" not in names
 
 
-def test_nodes_of_eks_have_the_label_and_taint_that_gpu_workers_look_for() -> None:
-    (cluster,) = load(DEPLOY / "eks/cluster.yaml")
-    (group,) = [group for group in cluster["managedNodeGroups"] if group["name"] == "gpu"]
-    pool = load(DEPLOY / "eks/nodepool.yaml")[0]["spec"]["template"]
-    groups = rayservice("gpu")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    (worker,) = [g["template"]["spec"] for g in groups if g["groupName"] == "gpu"]
-    for labels in (group["labels"], pool["metadata"]["labels"]):
-        assert worker["nodeSelector"].items() <= labels.items()
-    assert group["taints"] == pool["spec"]["taints"]
-    assert group["taints"][0]["key"] == worker["tolerations"][0]["key"]
+def test_nodes_have_the_labels_and_the_taint_that_workers_look_for() -> None:
+    pools = {m["metadata"]["name"]: m for m in load(DEPLOY / "eks/nodepools.yaml")}
+    spot = one(render("spot"), "NodePool")
+    for group, pool in (
+        ("cpu", pools["whisper-service"]),
+        ("gpu", pools["whisper-gpu"]),
+        ("gpu", spot),
+    ):
+        worker, template = workers(rayservice("gpu"))[group], pool["spec"]["template"]
+        selector = worker["template"]["spec"]["nodeSelector"]
+        assert selector.items() <= template["metadata"]["labels"].items()
+        tolerated = {t["key"] for t in worker["template"]["spec"].get("tolerations", [])}
+        assert tolerated == {taint["key"] for taint in template["spec"].get("taints", [])}
+        reference = template["spec"]["nodeClassRef"]["name"]
+        assert pools[reference]["kind"] == "EC2NodeClass"
+
+
+def test_gpu_nodes_have_the_label_without_which_the_device_plugin_starts_nowhere() -> None:
+    pools = [*load(DEPLOY / "eks/nodepools.yaml"), one(render("spot"), "NodePool")]
+    for pool in pools:
+        if pool["metadata"]["name"].startswith("whisper-gpu"):
+            labels = pool["spec"]["template"]["metadata"]["labels"]
+            assert labels["nvidia.com/gpu.present"] == "true"
+
+
+def test_the_dashboards_token_outlives_a_cluster() -> None:
+    """Without a name of ours the operator makes one for each RayCluster, and an upgrade another."""
+    for overlay in ("gpu", "ha", "spot", "one-gpu"):
+        options = rayservice(overlay)["spec"]["rayClusterConfig"]["authOptions"]
+        assert options == {"mode": "token", "secretName": "whisper-streaming-ray"}
+        guide = (ROOT / "docs/deploy-eks.md").read_text()
+        assert "create secret generic whisper-streaming-ray --from-literal=auth_token" in guide
+    assert "secretName" not in rayservice("file")["spec"]["rayClusterConfig"]["authOptions"]
 
 
 def policies(overlay: str) -> list[Manifest]:
