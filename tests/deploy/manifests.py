@@ -32,14 +32,14 @@ def parse(text: str) -> list[Manifest]:
 
 
 @functools.cache
-def render(overlay: str) -> tuple[Manifest, ...]:
-    """Everything `kubectl apply -k deploy/overlays/OVERLAY` would send."""
+def render(overlay: str, deploy: Path = DEPLOY) -> tuple[Manifest, ...]:
+    """Everything `kubectl apply -k DEPLOY/overlays/OVERLAY` would send."""
     command = shutil.which("kustomize"), shutil.which("kubectl")
     if not any(command):
         pytest.skip("neither kustomize nor kubectl is installed")
     words = [command[0], "build"] if command[0] else [command[1], "kustomize"]
     done = subprocess.run(
-        [*map(str, words), str(DEPLOY / "overlays" / overlay)],
+        [*map(str, words), str(deploy / "overlays" / overlay)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -1,5 +1,9 @@
 """The other kinds: against Kubernetes' own schemas, and against each other."""
 
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tests.deploy.manifests import (
@@ -120,6 +124,32 @@ def test_the_head_may_fail_with_the_ha_overlay() -> None:
     assert "externalStorageNamespace" not in options
     names = [m["metadata"]["name"] for m in render("ha") if m["kind"] == "PodDisruptionBudget"]
     assert "whisper-streaming-head" not in names
+
+
+@pytest.mark.parametrize("first", ["../gpu", "../spot", "../one-gpu"])
+@pytest.mark.parametrize("components", [(), ("ha",), ("ha", "spot")])
+def test_the_overlay_that_the_guide_has_one_write_renders(
+    tmp_path: Path, first: str, components: tuple[str, ...]
+) -> None:
+    if components and first != "../gpu":
+        pytest.skip("components are for ../gpu")
+    guide = (ROOT / "docs/deploy-eks.md").read_text()
+    (mine,) = re.findall(r"^```yaml\n(.*?)^```", guide, re.M | re.S)
+    assert "  - ../gpu " in mine
+    mine = mine.replace("  - ../gpu ", f"  - {first} ")
+    if components:
+        mine += f"components: [{', '.join(f'../../components/{name}' for name in components)}]\n"
+    deploy = tmp_path / "deploy"
+    shutil.copytree(DEPLOY, deploy)
+    (deploy / "overlays/mine").mkdir()
+    (deploy / "overlays/mine/kustomization.yaml").write_text(mine)
+    rendered = render("mine", deploy)
+    assert "your-registry" not in str(rendered)
+    (rule,) = one(rendered, "Ingress")["spec"]["rules"]
+    assert rule["host"] == "whisper.your-company.com"
+    assert "example.com" not in str(rendered)
+    spec = one(rendered, "RayService")["spec"]
+    assert ("gcsFaultToleranceOptions" in spec["rayClusterConfig"]) == ("ha" in components)
 
 
 def test_nodes_have_the_labels_and_the_taint_that_workers_look_for() -> None:
