@@ -33,6 +33,16 @@ def test_every_object_is_one_that_kubernetes_takes(overlay: str) -> None:
             kubernetes_validate.validate(manifest, VERSION, strict=True)
 
 
+CLUSTER_WIDE = {"Namespace", "NodePool"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_everything_is_in_the_one_namespace(overlay: str) -> None:
+    for manifest in render(overlay):
+        expected = None if manifest["kind"] in CLUSTER_WIDE else "whisper"
+        assert manifest["metadata"].get("namespace") == expected, manifest["metadata"]["name"]
+
+
 def test_the_version_of_these_schemas_is_the_clusters() -> None:
     assert one(load(DEPLOY / "eks/cluster.yaml"), "ClusterConfig")["metadata"]["version"] == VERSION
 
@@ -148,6 +158,9 @@ def test_the_overlay_that_the_guide_has_one_write_renders(
     (rule,) = one(rendered, "Ingress")["spec"]["rules"]
     assert rule["host"] == "whisper.your-company.com"
     assert "example.com" not in str(rendered)
+    for manifest in rendered:
+        in_whisper = manifest["metadata"].get("namespace") == "whisper"
+        assert in_whisper == (manifest["kind"] not in CLUSTER_WIDE)
     spec = one(rendered, "RayService")["spec"]
     assert ("gcsFaultToleranceOptions" in spec["rayClusterConfig"]) == ("ha" in components)
 
