@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ from whisper_service.errors import (
     Unavailable,
     UnknownModel,
 )
+from whisper_service.serving import handles, presence
 from whisper_service.serving.answer import Answer
 from whisper_service.serving.handles import RemoteDecoder
+from whisper_service.serving.presence import Presence
 from whisper_service.settings import Settings
 from whisper_service.types import DecodeJob, Hypothesis
 
@@ -220,3 +223,44 @@ async def test_a_window_says_which_stream_it_is_for() -> None:
     await over(handle).decode("base", JOB)
     _, (_, job) = handle.calls[0]
     assert job.session_id == "abc"
+
+
+async def nobody() -> int:
+    return 0
+
+
+@pytest.mark.parametrize("method", ["decode", "detect_language"])
+async def test_a_file_is_not_kept_waiting_for_a_model_server_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(presence, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(presence, "PATIENCE", 0.02)
+    handle = Handle(NEVER)
+    decoder = RemoteDecoder(handle, Settings(), presence=Presence(nobody))  # type: ignore[arg-type]
+    with pytest.raises(Unavailable) as caught:
+        await getattr(decoder, method)("base", JOB if method == "decode" else JOB.audio)
+    assert caught.value.retry_after
+    assert handle.responses[0].is_cancelled
+
+
+async def test_a_stream_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(presence, "PATIENCE", 0.0)
+    handle = Handle(NEVER)
+    decoder = RemoteDecoder(handle, Settings(), presence=Presence(nobody))  # type: ignore[arg-type]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await decoder.decode("base", replace(JOB, priority="live"))
+
+
+async def test_the_last_list_of_models_has_to_do_while_nobody_gives_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Streams that come back are let in by it; each waiting for the silence would be no help."""
+    monkeypatch.setattr(handles, "_CHECK_TIMEOUT", 0.01)
+    handle = Handle(["a model"], NEVER)
+    decoder = over(handle)
+    assert await decoder.models(max_age=0) == ["a model"]
+    assert await decoder.models(max_age=0) == ["a model"]
+    assert await decoder.models(max_age=0) == ["a model"]
+    assert len(handle.calls) == 2

@@ -9,9 +9,10 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from opentelemetry.trace import NoOpTracer, SpanKind, Tracer
 from ray.exceptions import RayActorError, RayError
@@ -19,6 +20,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from whisper_service.api.decoder import MODELS_MAX_AGE
+from whisper_service.api.tasks import task_group
 from whisper_service.api.trace import current_session
 from whisper_service.errors import (
     RETRY_AFTER,
@@ -32,6 +34,7 @@ from whisper_service.errors import (
 from whisper_service.models import names
 from whisper_service.serving.answer import Answer
 from whisper_service.serving.places import FilePlaces
+from whisper_service.serving.presence import Presence, counter
 from whisper_service.serving.windows import job_attributes
 from whisper_service.settings import Settings
 from whisper_service.tracing import current_parent
@@ -46,8 +49,13 @@ from whisper_service.types import (
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _CHECK_TIMEOUT = 5.0
 """Seconds a readiness answer may take; probes commonly wait 1 to 10."""
+_ASK_AGAIN = 10.0
+"""Seconds after a list of models that nobody gave, for which an older one has to do: each request
+would else wait for the same silence."""
 _PROVEN_FOR = 10.0
 """Seconds for which an answered window proves WhisperASR ready, so that a busy service does not
 look broken because its readiness check waits in the same queue."""
@@ -57,9 +65,14 @@ class RemoteDecoder:
     """Implements `api.decoder.Decoder`. One per WhisperService replica."""
 
     def __init__(
-        self, asr: DeploymentHandle[Any], settings: Settings, tracer: Tracer | None = None
+        self,
+        asr: DeploymentHandle[Any],
+        settings: Settings,
+        tracer: Tracer | None = None,
+        presence: Presence | None = None,
     ) -> None:
         self._asr = asr
+        self._presence = presence or Presence(counter(asr))
         self._settings = settings
         self._tracer = tracer or NoOpTracer()
         # Files keep every replica's running and next batch full and no more. The rest waits here,
@@ -68,11 +81,16 @@ class RemoteDecoder:
         self._file_places = FilePlaces(ahead, settings.asr_max_replicas)
         self._models: list[ModelStatus] = []
         self._models_at = -math.inf
+        self._ask_for_models_at = -math.inf
         self._models_lock = asyncio.Lock()
         self._proven_at = -_PROVEN_FOR
 
     async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
-        """Decode one window, again if the replica that had it dies."""
+        """Decode one window, again if the replica that had it dies.
+
+        A file's is given up with `Unavailable` where no replica has run for long; a stream waits
+        for one, and decides itself for how long.
+        """
         limit = self._settings.decode_timeout
         place: AbstractAsyncContextManager[None]
         place = self._file_places.place() if job.priority == "file" else nullcontext()
@@ -84,7 +102,8 @@ class RemoteDecoder:
                 if job.deadline is None:  # after it nobody waits any more
                     job = replace(job, deadline=time.time() + limit)
                 job = replace(job, trace_parent=current_parent())
-                answer: Answer = await self._call("decode", model_size, job, limit=limit)
+                call = self._call("decode", model_size, job, limit=limit)
+                answer: Answer = await (self._watched(call) if job.priority == "file" else call)
         self._file_places.answered(answer.replica)
         self._proven_at = time.monotonic()
         return answer.hypothesis
@@ -92,16 +111,24 @@ class RemoteDecoder:
     async def detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
         """Say which language the first 30 s of `audio` are in."""
         limit = self._settings.decode_timeout
-        answer = await self._call("detect_language", model_size, audio, limit=limit)
+        answer = await self._watched(self._call("detect_language", model_size, audio, limit=limit))
         return cast("LanguageDetection", answer)
 
     async def models(self, *, max_age: float = MODELS_MAX_AGE) -> list[ModelStatus]:
-        """List every model, as one replica saw it at most `max_age` seconds ago."""
+        """List every model, as one replica saw it at most `max_age` seconds ago.
+
+        While none answers, as one last did: a stream that comes back then is not turned away.
+        """
         async with self._models_lock:
-            if time.monotonic() - self._models_at >= max_age:
-                answer = await self._ask("models")
-                self._models = cast("list[ModelStatus]", answer)
-                self._models_at = time.monotonic()
+            now = time.monotonic()
+            if now - self._models_at >= max_age and now >= self._ask_for_models_at:
+                try:
+                    self._models = cast("list[ModelStatus]", await self._ask("models"))
+                    self._models_at = time.monotonic()
+                except Unavailable:
+                    if not self._models:
+                        raise
+                    self._ask_for_models_at = time.monotonic() + _ASK_AGAIN
             return list(self._models)
 
     async def check(self) -> None:
@@ -113,6 +140,14 @@ class RemoteDecoder:
     async def stats(self) -> DecoderStats:
         """Say what one of the WhisperASR replicas is doing."""
         return cast("DecoderStats", await self._ask("stats"))
+
+    async def _watched(self, call: Coroutine[Any, Any, T]) -> T:
+        """Await a call for as long as there is, or soon will be, somebody to answer it."""
+        async with task_group() as group:
+            watching = group.create_task(self._presence.watch())
+            answer = await call
+            watching.cancel()
+        return answer
 
     async def _ask(self, method: str) -> Any:
         """Call what is answered at once; raises `Unavailable` if it is not: it can pass."""
