@@ -2,7 +2,8 @@
 # make test   every test
 # make check  format, lint, types and the fast tests, a minute or two
 # make manifests         copy whisper-rayservice.yaml to where kustomize needs it
-# make verify-manifests  Dockerfile and manifests against what will judge them, a real Ray among it
+# make verify-manifests  Dockerfile and manifests against what will judge them, a real Ray among it;
+#                        and what they ask of nodes and of an account
 # make verify-image BASE=...  build the image with buildah, run it, transcribe with it
 # make lock   write locks/ anew from requirements.txt, asked of the package index
 # make audit  known weaknesses of what is locked, asked of the internet
@@ -65,7 +66,7 @@ manifests:
 verify-manifests: $(VENV)/installed-dev
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -rs tests/deploy
-	@if command -v kubectl || command -v kustomize; then $(BIN)/python -m tests.deploy.sums; fi
+	@if (command -v kubectl || command -v kustomize) > /dev/null; then $(BIN)/python -m tests.deploy.sums; fi
 
 verify-image:
 	BASE="$(BASE)" TORCH="$(TORCH)" PIP_ARGS="$(PIP_ARGS)" deploy/verify_image.sh
