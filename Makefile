@@ -2,8 +2,7 @@
 # make test   every test
 # make check  format, lint, types and the fast tests, a minute or two
 # make manifests         copy whisper-rayservice.yaml to where kustomize needs it
-# make verify-manifests  Dockerfile and manifests against what will judge them, a real Ray among it;
-#                        and what they ask of nodes and of an account
+# make verify-manifests  Dockerfile and manifests against what will judge them, and what nodes they take
 # make verify-image BASE=...  build the image with buildah, run it, transcribe with it
 # make lock   write locks/ anew from requirements.txt, asked of the package index
 # make audit  known weaknesses of what is locked, asked of the internet
