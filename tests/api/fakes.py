@@ -69,6 +69,8 @@ class FakeDecoder:
         self.n_now = 0
         self.n_most = 0
         self.health: Exception | None = None
+        self.absence: Exception | None = None
+        """Raised to work that comes; decodes wait for `gate`."""
 
     async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
         self.jobs.append(job)
@@ -95,6 +97,10 @@ class FakeDecoder:
         if self.remembered is not None and max_age > MODELS_MAX_AGE:
             return self.remembered
         return self.known
+
+    async def presence(self) -> None:
+        if self.absence is not None:
+            raise self.absence
 
     async def check(self) -> None:
         if self.health is not None:

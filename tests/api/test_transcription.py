@@ -8,7 +8,7 @@ import pytest
 from tests.api.fakes import FakeDecoder, level, say_level, wav
 from tests.policy.world import FakeDetector
 from whisper_service.api.transcription import Transcriber, drive
-from whisper_service.errors import AudioTooShort, Overloaded, TimedOut
+from whisper_service.errors import AudioTooShort, Overloaded, TimedOut, Unavailable
 from whisper_service.policy.file import FilePlan
 from whisper_service.settings import Settings
 from whisper_service.types import SAMPLE_RATE, DecodeOptions, FileOptions
@@ -129,6 +129,17 @@ async def test_waiting_for_ffmpegs_place_is_part_of_the_time_limit(upload):
     async with transcriber._ffmpeg:
         with pytest.raises(TimedOut):
             await transcriber.transcribe(upload, "base", FileOptions(), soon(0.01))
+
+
+async def test_a_file_that_comes_when_nobody_decodes_is_given_up_with_the_reason(upload):
+    decoder = FakeDecoder()
+    decoder.absence = Unavailable("Nobody is there.", retry_after=15)
+    decoder.gate.clear()
+    transcriber = Transcriber(Settings(), decoder)
+    async with asyncio.timeout(10):
+        with pytest.raises(Unavailable, match="Nobody is there"):
+            await transcriber.transcribe(upload, "base", FileOptions(), soon(60))
+    assert transcriber.queue.wait == 0
 
 
 async def test_language_detection_reads_one_window_only():

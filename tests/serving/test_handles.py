@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -229,28 +228,17 @@ async def nobody() -> int:
     return 0
 
 
-@pytest.mark.parametrize("method", ["decode", "detect_language"])
-async def test_a_file_is_not_kept_waiting_for_a_model_server_that_is_gone(
-    monkeypatch: pytest.MonkeyPatch, method: str
+async def test_who_comes_is_told_that_nobody_is_there_unless_one_has_just_answered(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(presence, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(presence, "PATIENCE", 0.02)
-    handle = Handle(NEVER)
+    monkeypatch.setattr(presence, "PATIENCE", 0.0)
+    handle = Handle(ANSWER)
     decoder = RemoteDecoder(handle, Settings(), presence=Presence(nobody))  # type: ignore[arg-type]
     with pytest.raises(Unavailable) as caught:
-        await getattr(decoder, method)("base", JOB if method == "decode" else JOB.audio)
+        await decoder.presence()
     assert caught.value.retry_after
-    assert handle.responses[0].is_cancelled
-
-
-async def test_a_stream_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "LOOK_EVERY", 0.0)
-    monkeypatch.setattr(presence, "PATIENCE", 0.0)
-    handle = Handle(NEVER)
-    decoder = RemoteDecoder(handle, Settings(), presence=Presence(nobody))  # type: ignore[arg-type]
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await decoder.decode("base", replace(JOB, priority="live"))
+    await decoder.decode("base", JOB)
+    await decoder.presence()
 
 
 async def test_the_last_list_of_models_has_to_do_while_nobody_gives_one(

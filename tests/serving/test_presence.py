@@ -1,4 +1,4 @@
-"""Who waits for a model server that is gone is told, and who waits for a slow one is not."""
+"""Who comes when every model server is long gone is told, and nobody else."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,9 +8,6 @@ import pytest
 from whisper_service.errors import Unavailable
 from whisper_service.serving import presence as module
 from whisper_service.serving.presence import LOOK_EVERY, PATIENCE, Presence
-
-MOST = 100
-"""Looks after which a watch is taken to go on for ever."""
 
 
 class Cluster:
@@ -23,8 +20,6 @@ class Cluster:
 
     async def count(self) -> int:
         self.looks.append(self.now)
-        if len(self.looks) > MOST:
-            raise asyncio.CancelledError
         return self.n_running(self.now)
 
     async def sleep(self, seconds: float) -> None:
@@ -40,22 +35,13 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cluster], Presence]:
     return watched
 
 
-async def test_nobody_is_asked_while_an_answer_may_be_on_its_way(
-    watched: Callable[[Cluster], Presence],
-) -> None:
-    cluster = Cluster(lambda now: 0)
-    with pytest.raises(Unavailable):
-        await watched(cluster).watch()
-    assert cluster.looks[0] == LOOK_EVERY
-
-
 async def test_a_file_is_sent_away_once_no_replica_has_run_for_long(
     watched: Callable[[Cluster], Presence],
 ) -> None:
     cluster = Cluster(lambda now: 0)
     with pytest.raises(Unavailable) as caught:
-        await watched(cluster).watch()
-    assert cluster.now == LOOK_EVERY + PATIENCE
+        await watched(cluster).wait()
+    assert cluster.now == PATIENCE
     assert caught.value.retry_after
 
 
@@ -63,23 +49,29 @@ async def test_the_next_one_is_sent_away_at_once(watched: Callable[[Cluster], Pr
     cluster = Cluster(lambda now: 0)
     presence = watched(cluster)
     with pytest.raises(Unavailable):
-        await presence.watch()
+        await presence.wait()
     began = cluster.now
     with pytest.raises(Unavailable):
-        await presence.watch()
+        await presence.wait()
     assert cluster.now == began
 
 
-@pytest.mark.parametrize(
-    "n_running", [lambda now: 1, lambda now: int(now % (PATIENCE + LOOK_EVERY) == 0)]
-)
-async def test_one_that_is_slow_or_comes_back_soon_is_waited_for(
-    watched: Callable[[Cluster], Presence], n_running: Callable[[float], int]
+@pytest.mark.parametrize("comes_after", [0.0, PATIENCE - LOOK_EVERY])
+async def test_one_that_is_there_or_comes_soon_is_all_that_is_asked_for(
+    watched: Callable[[Cluster], Presence], comes_after: float
 ) -> None:
-    cluster = Cluster(n_running)
-    with pytest.raises(asyncio.CancelledError):
-        await watched(cluster).watch()
-    assert len(cluster.looks) > MOST
+    cluster = Cluster(lambda now: int(now >= comes_after))
+    await watched(cluster).wait()
+    assert cluster.now == comes_after
+
+
+async def test_who_comes_at_the_same_time_shares_a_look(
+    watched: Callable[[Cluster], Presence],
+) -> None:
+    cluster = Cluster(lambda now: 1)
+    presence = watched(cluster)
+    await asyncio.gather(*(presence.wait() for _ in range(10)))
+    assert len(cluster.looks) == 1
 
 
 async def test_a_controller_that_is_away_too_says_nothing(
@@ -88,6 +80,4 @@ async def test_a_controller_that_is_away_too_says_nothing(
     def fail(now: float) -> int:
         raise RuntimeError("no controller")
 
-    cluster = Cluster(fail)
-    with pytest.raises(asyncio.CancelledError):
-        await watched(cluster).watch()
+    await watched(Cluster(fail)).wait()

@@ -35,5 +35,9 @@ class Decoder(Protocol):
     async def check(self) -> None:
         """Return if a model is loaded and decodes; raise `Unavailable` with the reason if not."""
 
+    async def presence(self) -> None:
+        """Return once somebody is there to decode; raise `Unavailable` where nobody has been for
+        long. For work that has just come: what was taken on before is waited for."""
+
     async def stats(self) -> DecoderStats:
         """Say what one of the model servers is doing."""

@@ -5,10 +5,10 @@ it is given a file, and says how far it is by calling back.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.limits import time_is_up
@@ -32,6 +32,8 @@ from whisper_service.types import (
 
 NO_SPEECH = "No speech was heard in the audio."
 """The warning of a transcript without any."""
+
+T = TypeVar("T")
 
 Blocks = AsyncGenerator[Audio, None]
 Decode = Callable[[DecodeJob], Awaitable[Hypothesis]]
@@ -126,8 +128,20 @@ class Transcriber:
 
         `file` has to be a real one, with a descriptor. Raises `InvalidAudio`, `AudioTooLong`,
         `InvalidParameter` for the track, `TimedOut` at `deadline` (event loop time), and what the
-        decoder raises.
+        decoder raises, `Unavailable` where there is none.
         """
+        return await self._unless_nobody_decodes(
+            self._transcribe(file, model_size, options, deadline, report)
+        )
+
+    async def _transcribe(
+        self,
+        file: BinaryIO,
+        model_size: str,
+        options: FileOptions,
+        deadline: float,
+        report: Report | None,
+    ) -> Transcript:
         plan = FilePlan(
             options.decode,
             max_in_flight=self._settings.upload_windows_in_flight,
@@ -168,6 +182,13 @@ class Transcriber:
 
         What comes after the window that `transcribe` would detect it in is not read.
         """
+        return await self._unless_nobody_decodes(
+            self._detect_language(file, model_size, options, deadline)
+        )
+
+    async def _detect_language(
+        self, file: BinaryIO, model_size: str, options: FileOptions, deadline: float
+    ) -> Detected:
         plan = FilePlan(DecodeOptions(), max_in_flight=1, detector=SileroDetector())
         async with self._time_limit(deadline):
             async with self._open(file, options.audio_track) as (audio, blocks), aclosing(blocks):
@@ -177,6 +198,17 @@ class Transcriber:
                 return Detected(None, (*audio.warnings, NO_SPEECH))
             found = await self._decoder.detect_language(model_size, job.audio)
             return Detected(found.among(options.decode.allowed_languages), tuple(audio.warnings))
+
+    async def _unless_nobody_decodes(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work on a file; give it up where nobody is there to decode it, nor will be soon.
+
+        Both at once, so that the look costs the file no time.
+        """
+        async with task_group() as group:
+            looking = group.create_task(self._decoder.presence())
+            result = await work
+            looking.cancel()
+        return result
 
     @asynccontextmanager
     async def _open(

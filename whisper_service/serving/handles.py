@@ -9,10 +9,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from opentelemetry.trace import NoOpTracer, SpanKind, Tracer
 from ray.exceptions import RayActorError, RayError
@@ -20,7 +19,6 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from whisper_service.api.decoder import MODELS_MAX_AGE
-from whisper_service.api.tasks import task_group
 from whisper_service.api.trace import current_session
 from whisper_service.errors import (
     RETRY_AFTER,
@@ -34,7 +32,7 @@ from whisper_service.errors import (
 from whisper_service.models import names
 from whisper_service.serving.answer import Answer
 from whisper_service.serving.places import FilePlaces
-from whisper_service.serving.presence import Presence, counter
+from whisper_service.serving.presence import LOOK_EVERY, Presence, counter
 from whisper_service.serving.windows import job_attributes
 from whisper_service.settings import Settings
 from whisper_service.tracing import current_parent
@@ -48,8 +46,6 @@ from whisper_service.types import (
 )
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _CHECK_TIMEOUT = 5.0
 """Seconds a readiness answer may take; probes commonly wait 1 to 10."""
@@ -86,11 +82,7 @@ class RemoteDecoder:
         self._proven_at = -_PROVEN_FOR
 
     async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
-        """Decode one window, again if the replica that had it dies.
-
-        A file's is given up with `Unavailable` where no replica has run for long; a stream waits
-        for one, and decides itself for how long.
-        """
+        """Decode one window, again if the replica that had it dies."""
         limit = self._settings.decode_timeout
         place: AbstractAsyncContextManager[None]
         place = self._file_places.place() if job.priority == "file" else nullcontext()
@@ -102,8 +94,7 @@ class RemoteDecoder:
                 if job.deadline is None:  # after it nobody waits any more
                     job = replace(job, deadline=time.time() + limit)
                 job = replace(job, trace_parent=current_parent())
-                call = self._call("decode", model_size, job, limit=limit)
-                answer: Answer = await (self._watched(call) if job.priority == "file" else call)
+                answer: Answer = await self._call("decode", model_size, job, limit=limit)
         self._file_places.answered(answer.replica)
         self._proven_at = time.monotonic()
         return answer.hypothesis
@@ -111,7 +102,7 @@ class RemoteDecoder:
     async def detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
         """Say which language the first 30 s of `audio` are in."""
         limit = self._settings.decode_timeout
-        answer = await self._watched(self._call("detect_language", model_size, audio, limit=limit))
+        answer = await self._call("detect_language", model_size, audio, limit=limit)
         return cast("LanguageDetection", answer)
 
     async def models(self, *, max_age: float = MODELS_MAX_AGE) -> list[ModelStatus]:
@@ -137,17 +128,14 @@ class RemoteDecoder:
             return
         await self._ask("check")
 
+    async def presence(self) -> None:
+        """Return once a replica runs; raise `Unavailable` where none has for long."""
+        if time.monotonic() - self._proven_at >= LOOK_EVERY:  # else an answer is as good as a look
+            await self._presence.wait()
+
     async def stats(self) -> DecoderStats:
         """Say what one of the WhisperASR replicas is doing."""
         return cast("DecoderStats", await self._ask("stats"))
-
-    async def _watched(self, call: Coroutine[Any, Any, T]) -> T:
-        """Await a call for as long as there is, or soon will be, somebody to answer it."""
-        async with task_group() as group:
-            watching = group.create_task(self._presence.watch())
-            answer = await call
-            watching.cancel()
-        return answer
 
     async def _ask(self, method: str) -> Any:
         """Call what is answered at once; raises `Unavailable` if it is not: it can pass."""

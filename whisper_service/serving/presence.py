@@ -1,16 +1,17 @@
-"""Presence: whether any replica of WhisperASR runs, asked while an answer is overdue.
+"""Presence: whether any replica of WhisperASR runs.
 
-Serve keeps a call until there is a replica to take it, and says nothing meanwhile. A replica that
-died is back within seconds, and its windows are better kept. One whose node is gone takes minutes:
-who waits for a file is then told to come again, instead of being left with an open connection. That
-answers are slow says nothing, so it is Serve's controller that is asked.
+Serve keeps a call until there is a replica to take it, and says nothing meanwhile. What was taken
+on while there was one waits for the next: a process is back within seconds. Whoever comes when all
+are long gone, with their nodes, is told to come again, instead of being left with an open
+connection for the minutes that takes. That answers are slow says nothing, so it is Serve's
+controller that is asked.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -20,16 +21,16 @@ from whisper_service.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 5.0
-"""Seconds between two looks, and before the first, while an answer may just be on its way."""
+"""Seconds between two looks, which all that ask share."""
 PATIENCE = 20.0
-"""Seconds without any replica after which files are sent away: more than one that died takes to be
-replaced under load (15 s, docs/operations.md)."""
+"""Seconds without any replica after which those who come are sent away: more than one that died
+takes to be replaced under load (15 s, docs/operations.md)."""
 RETRY_AFTER = 15.0
 """Seconds a client is told to wait: a node takes minutes, a process seconds."""
 
 
 class Presence:
-    """One per WhisperService replica; all that wait share its looks."""
+    """One per WhisperService replica."""
 
     def __init__(
         self, count: Callable[[], Awaitable[int]], clock: Callable[[], float] = time.monotonic
@@ -41,27 +42,21 @@ class Presence:
         self._looked_at = -LOOK_EVERY
         self._away_since: float | None = None
 
-    async def watch(self) -> NoReturn:
-        """Run beside a call until it is answered; raises `Unavailable` once nobody is there to.
-
-        Where nobody was for long before, it does so at once.
-        """
+    async def wait(self) -> None:
+        """Return once a replica runs; raises `Unavailable` where none has for long, as soon as that
+        is known."""
         while True:
-            if self._away_since is not None:
-                await self._look()
-                self._check()
-            await asyncio.sleep(LOOK_EVERY)
             await self._look()
-            self._check()
-
-    def _check(self) -> None:
-        if self._away_since is None or self._clock() - self._away_since < PATIENCE:
-            return
-        raise Unavailable(
-            f"No model server has run for {self._clock() - self._away_since:.0f} s; one is being"
-            " started. Send the file again.",
-            retry_after=RETRY_AFTER,
-        )
+            if self._away_since is None:
+                return
+            away = self._clock() - self._away_since
+            if away >= PATIENCE:
+                raise Unavailable(
+                    f"No model server has run for {away:.0f} s; one is being started. Send the"
+                    " file again.",
+                    retry_after=RETRY_AFTER,
+                )
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _look(self) -> None:
         async with self._looking:
