@@ -20,12 +20,13 @@ BELOW = {
     "tracing": {"settings"},
     "formats": {"types"},
     "models": {"types", "errors", "settings"},
+    "jobs": {"types", "errors"},
     "audio": {"types", "errors"},
     "policy": {"types", "errors", "audio"},
     "engine": {"types", "errors", "languages", "settings", "models"},
     "api": {
         *("types", "errors", "languages", "settings", "keys", "tracing"),
-        *("formats", "audio", "policy", "models"),
+        *("formats", "audio", "policy", "models", "jobs"),
     },
     "serving": {
         "types",
@@ -59,6 +60,7 @@ REFUSED = {
     "tracing": WEB | MODEL | IO | {"ray"},
     "formats": WEB | MODEL | IO | CLOCK | {"ray", "pydantic"},
     "models": WEB | MODEL | {"ray", "pydantic", "asyncio", "anyio"},
+    "jobs": WEB | MODEL | {"asyncio", "anyio", "ray"},
     "audio": WEB | MODEL | {"ray"},
     "policy": WEB | MODEL | IO | CLOCK | {"ray", "pydantic"},
     "engine": WEB | {"ray", "asyncio", "anyio"},

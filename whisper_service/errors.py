@@ -16,6 +16,7 @@
     │   └── InvalidResumeToken
     ├── Unauthorized         401  no key, or one that opens nothing
     ├── Forbidden            403  a key or an origin that does not open this
+    ├── NotFound             404  nothing of that name, or nothing of this caller's
     ├── RateLimited          429  more than a key may have
     ├── PayloadTooLarge      413  more bytes than the limit
     ├── AudioTooLong         413  more seconds than the limit
@@ -155,6 +156,12 @@ class Forbidden(ServiceError):
     """The key, or the page's origin, does not open this. Details: `got`, `allowed`."""
 
     code, http_status, ws_close_code = "forbidden", 403, 1008
+
+
+class NotFound(ServiceError):
+    """Nothing of that name, or nothing that this caller may know of."""
+
+    code, http_status, ws_close_code = "not_found", 404, 1008
 
 
 class RateLimited(ServiceError):
