@@ -1,5 +1,7 @@
 """What several folders of tests share, and the order in which they run."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,12 @@ from tests.end_to_end.service import running_service
 from whisper_service.models.folder import ASSETS_DIR
 
 __all__ = ["running_service"]
+
+
+def pytest_configure() -> None:
+    """No test works on jobs that somebody left in this machine's own folder."""
+    folder = Path(tempfile.gettempdir()) / f"whisper-streaming-test-jobs-{os.getpid()}"
+    os.environ.setdefault("WHISPER_JOBS_DIR", str(folder))
 
 
 @pytest.hookimpl(trylast=True)

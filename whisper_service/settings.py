@@ -5,14 +5,17 @@ A field `model_dir` is the environment variable `WHISPER_MODEL_DIR` and the key 
 cluster is configured once, in one place. Durations in seconds, sizes in bytes.
 """
 
+import base64
+import binascii
 import difflib
 import re
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 GiB = 1024**3
@@ -274,6 +277,51 @@ class Settings(BaseSettings):
         3, ge=0, description="Times a window is sent again after the replica that had it died."
     )
 
+    # --- jobs
+    jobs: bool = Field(
+        True,
+        description="Take files as jobs (`POST /jobs`), whose text is fetched later.",
+    )
+    jobs_dir: Path = Field(
+        Path("~/.local/share/whisper-streaming/jobs"),
+        description="Folder of the jobs: an SQLite database, and uploads that wait. Made for the"
+        " first job. WhisperService replicas on several nodes need the same one, on a volume that"
+        " they share and that honours file locks.",
+    )
+    max_running_jobs: int = Field(
+        2,
+        ge=1,
+        description="Jobs one WhisperService replica works on at once; the others wait.",
+    )
+    max_jobs: int = Field(
+        1000, ge=1, description="Jobs that wait or run in `jobs_dir`, of all keys together."
+    )
+    key_max_jobs: int = Field(
+        100, ge=1, description="The same of one key; without keys only `max_jobs` counts."
+    )
+    max_job_bytes: int = Field(
+        10 * GiB,
+        ge=1,
+        description="Bytes kept in `jobs_dir`: uploads of jobs that wait or run, and texts of those"
+        " that are done.",
+    )
+    job_max_age: float = Field(
+        24 * 3600.0,
+        gt=0,
+        description="Time a job may take to end, waiting included, and time it is kept after that.",
+    )
+    webhook_secret: str = Field(
+        "",
+        description="Secret that signs webhooks (Standard Webhooks): base64 of 24 to 64 bytes, with"
+        " or without `whsec_` before it. Jobs may name a `webhook_url` only where there is one.",
+        repr=False,
+    )
+    webhook_private_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Networks that are not of the public internet and that webhooks may go to all"
+        " the same, comma-separated, as `10.0.0.0/8`; `127.0.0.0/8` is this machine.",
+    )
+
     # --- limits on streams
     max_streams: int = Field(
         24,
@@ -368,7 +416,32 @@ class Settings(BaseSettings):
                 raise ValueError(f"{repository!r} is no OWNER/NAME or OWNER/NAME@REVISION")
         return value
 
-    @field_validator("preload_models", "cors_origins", "api_keys", "hub_models", mode="before")
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_secret(cls, value: str) -> str:
+        # Standard Webhooks, "Signature scheme": 24 to 64 random bytes.
+        try:
+            secret = base64.b64decode(value.removeprefix("whsec_"), validate=True)
+        except (binascii.Error, ValueError):
+            secret = b""
+        if value and not 24 <= len(secret) <= 64:
+            raise PydanticCustomError(
+                "webhook_secret",
+                "it has to be base64 of 24 to 64 bytes; `openssl rand -base64 32` makes one",
+            )
+        return value
+
+    @field_validator("webhook_private_networks")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network)  # a ValueError that says it in words
+        return value
+
+    @field_validator(
+        *("preload_models", "cors_origins", "api_keys", "hub_models", "webhook_private_networks"),
+        mode="before",
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

@@ -18,11 +18,11 @@ def decoder():
 
 
 @pytest.fixture
-def make_app(decoder):
+def make_app(decoder, tmp_path):
     """The application with some settings other than the defaults."""
 
     def make(draining=lambda: False, **fields):
-        fields = {"resume_key": "a key for tests", **fields}
+        fields = {"resume_key": "a key for tests", "jobs_dir": tmp_path / "jobs", **fields}
         return create_app(Settings(**fields), decoder, draining=draining)
 
     return make

@@ -5,6 +5,7 @@ import pytest
 
 from whisper_service import errors
 from whisper_service.api import docs
+from whisper_service.api.jobs.schemas import JobBody, JobForm, WebhookBody
 from whisper_service.api.messages import (
     ConfigMessage,
     Finalize,
@@ -86,7 +87,16 @@ def test_every_message_of_the_socket_is_described(document):
 
 def test_the_reference_names_every_field_message_and_error():
     reference = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
-    models = (TranscribeForm, VerboseTranscriptBody, SegmentBody, WordBody, DetectionBody)
+    models = (
+        JobForm,
+        JobBody,
+        WebhookBody,
+        TranscribeForm,
+        VerboseTranscriptBody,
+        SegmentBody,
+        WordBody,
+        DetectionBody,
+    )
     models += (ConfigMessage, ResumeMessage, Finalize, Keepalive, Stop, *get_args(ServerMessage))
     names = {field for model in models for field in model.model_fields}
     names |= {model.model_fields["type"].default for model in get_args(ServerMessage)}

@@ -6,6 +6,7 @@ they were answered.
 
 import math
 import os
+import tempfile
 from collections import Counter
 
 import schemathesis
@@ -22,7 +23,8 @@ from whisper_service.api.app import create_app
 from whisper_service.settings import Settings
 
 N = int(os.environ.get("SCHEMA_EXAMPLES", "300"))
-APP = create_app(Settings(resume_key="a key for tests"), FakeDecoder())
+JOBS = tempfile.TemporaryDirectory()
+APP = create_app(Settings(resume_key="a key for tests", jobs_dir=JOBS.name), FakeDecoder())
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)
 OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
 N_VARIED = sum(bool(one.body or any(one.iter_parameters())) for one in OPERATIONS)

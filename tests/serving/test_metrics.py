@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from whisper_service.api.metrics import ACTIVE_STREAMS, STREAM_MEASURES, UPLOAD_MEASURES
+from whisper_service.api.metrics import (
+    ACTIVE_STREAMS,
+    JOB_MEASURES,
+    STREAM_MEASURES,
+    UPLOAD_MEASURES,
+)
 from whisper_service.serving.metrics import (
     AUDIO_SECONDS,
     BUSY_SECONDS,
@@ -17,7 +22,7 @@ from whisper_service.serving.metrics import (
     RayMetrics,
 )
 
-ALL = (*STREAM_MEASURES, *UPLOAD_MEASURES, WINDOW, *ENGINE_MEASURES)
+ALL = (*STREAM_MEASURES, *UPLOAD_MEASURES, *JOB_MEASURES, WINDOW, *ENGINE_MEASURES)
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
 

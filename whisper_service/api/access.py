@@ -11,7 +11,10 @@ OPEN = frozenset(
 """For probes and for people: they give away nothing that the repository does not."""
 OPEN_FOLDERS = ("/docs/assets/",)
 
+JOBS = "/jobs"
+
 SCOPES: dict[str, Scope] = {
+    JOBS: "transcribe",  # and all below it
     "/transcribe": "transcribe",
     "/detect-language": "transcribe",
     "/v1/audio/transcriptions": "transcribe",
@@ -42,4 +45,10 @@ def needed_scope(scope: AsgiScope) -> Scope | None:
     """What a key has to open for this; None where any key will do."""
     if scope["type"] == "websocket":
         return "stream"
-    return SCOPES.get(route_path(scope))
+    return "transcribe" if is_job(scope) else SCOPES.get(route_path(scope))
+
+
+def is_job(scope: AsgiScope) -> bool:
+    """Whether a request is about a job: to make one, or to see what became of it."""
+    path = route_path(scope)
+    return path == JOBS or path.startswith(JOBS + "/")

@@ -24,6 +24,8 @@ from whisper_service.api.files import files_router
 from whisper_service.api.head import AnswerHead
 from whisper_service.api.headers import StandardHeaders
 from whisper_service.api.health import health_router
+from whisper_service.api.jobs.background import JobsBackground
+from whisper_service.api.jobs.router import jobs_router
 from whisper_service.api.keyring import KeyRing
 from whisper_service.api.limits import Limit, UploadGuard
 from whisper_service.api.metrics import Metrics, NoMetrics
@@ -67,6 +69,8 @@ def create_app(
     key = settings.resume_key or secrets.token_hex()
     board = StatsBoard(metrics or NoMetrics())
     transcriber = Transcriber(settings, decoder, board)
+    uploads = Limit(settings.max_uploads, "uploads")
+    jobs = JobsBackground(settings, transcriber, uploads, draining, board)
     app = FastAPI(
         title="Whisper Streaming",
         version=__version__,
@@ -75,12 +79,18 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[*_traces(tracer), *_middleware(settings, Tokens(key), transcriber.queue)],
+        lifespan=jobs.lifespan if settings.jobs else None,
+        middleware=[
+            *_traces(tracer),
+            *_middleware(settings, Tokens(key), uploads, transcriber.queue),
+        ],
     )
     install_error_handlers(app)
     streams = LiveStreams(settings, decoder, draining, board)
     tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
     app.include_router(files_router(settings, decoder, transcriber))
+    if settings.jobs:
+        app.include_router(jobs_router(settings, decoder, jobs.store, jobs.stir))
     app.include_router(openai_files_router(settings, decoder, transcriber))
     app.include_router(openai_models_router(settings, decoder))
     app.include_router(client_secrets_router(settings, decoder, client_secrets))
@@ -104,7 +114,9 @@ def _traces(tracer: Tracer | None) -> list[Middleware]:
     return [Middleware(TraceRequests, tracer=tracer)]
 
 
-def _middleware(settings: Settings, tokens: Tokens, queue: UploadQueue) -> list[Middleware]:
+def _middleware(
+    settings: Settings, tokens: Tokens, uploads: Limit, queue: UploadQueue
+) -> list[Middleware]:
     """Outermost first: even a refusal or a bug's answer has the headers that browsers need."""
     return [
         Middleware(PathPrefix, prefix=settings.root_path),
@@ -112,9 +124,9 @@ def _middleware(settings: Settings, tokens: Tokens, queue: UploadQueue) -> list[
         Middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["Retry-After", "X-Request-ID", "X-Ignored-Fields"],
+            expose_headers=["Location", "Retry-After", "X-Request-ID", "X-Ignored-Fields"],
         ),
         Middleware(OpenAIErrors),
         Middleware(CatchErrors),
@@ -124,7 +136,7 @@ def _middleware(settings: Settings, tokens: Tokens, queue: UploadQueue) -> list[
         *_key_checks(settings, tokens),
         Middleware(
             UploadGuard,
-            uploads=Limit(settings.max_uploads, "uploads"),
+            uploads=uploads,
             max_bytes=settings.max_upload_bytes,
             max_other_bytes=settings.max_message_bytes,
             timeout=settings.upload_timeout,

@@ -57,6 +57,7 @@ from whisper_service.settings import Settings
 
 TAGS = [
     {"name": "files", "description": "Speech in a file to text."},
+    {"name": "jobs", "description": "The same later: take a file, ask for its text by an id."},
     {"name": "OpenAI", "description": "The same for OpenAI's clients: base URL `http://HOST/v1`."},
     {"name": "access", "description": "Tokens for browsers, where the service asks for keys."},
     {"name": "what there is", "description": "Models, languages, a sample."},
@@ -289,8 +290,9 @@ def add_docs(app: FastAPI, settings: Settings, decoder: Decoder) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = make()
-            for name in ("TranscribeForm", "DetectForm"):
-                field = schema["components"]["schemas"][name]["properties"]["model_size"]
+            schemas = schema["components"]["schemas"]
+            for name in {"TranscribeForm", "DetectForm", "JobForm"} & schemas.keys():
+                field = schemas[name]["properties"]["model_size"]
                 field["default"] = settings.default_model
                 field["examples"] = [settings.default_model]
             if settings.needs_keys:

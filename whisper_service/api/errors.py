@@ -39,6 +39,7 @@ _ALLOWED = {
     "literal_error": "{expected}",
     "greater_than_equal": "{ge:g} or more",
     "less_than_equal": "{le:g} or less",
+    "string_pattern_mismatch": "text of the form {pattern}",
     "string_too_long": "at most {max_length} characters",
     "too_long": "at most {max_length} of them",
 }

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whisper_service.api.access import needed_scope
+from whisper_service.api.access import is_job, needed_scope
 from whisper_service.api.errors import error_response, missing_file
 from whisper_service.api.memory import WORTH_IT, give_back
 from whisper_service.api.multipart import is_multipart
@@ -37,6 +37,11 @@ class Limit:
         self._maximum = maximum
         self._what = what
         self.n_now = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more would be admitted."""
+        return self.n_now < self._maximum
 
     @contextmanager
     def admit(self, n: int = 1) -> Iterator[None]:
@@ -96,7 +101,9 @@ class UploadGuard:
             body.too_large = missing_file(content_type)  # what is wrong with it is not its size
         body.spend = scope.setdefault("state", {}).get("spend_bytes", body.spend)
         try:
-            if self._queue is not None and needed_scope(scope) == "transcribe":
+            # A job waits in its own place, however long that is.
+            is_now = needed_scope(scope) == "transcribe" and not is_job(scope)
+            if self._queue is not None and is_now:
                 self._queue.check()
             with self._uploads.admit():
                 body.check_length(headers)

@@ -105,6 +105,19 @@ REFUSED_UPLOADS = Measure(
 UPLOAD_MEASURES = (UPLOADS, UPLOAD_WAIT, REFUSED_UPLOADS)
 
 
+RUNNING_JOBS = Measure("whisper_running_jobs", "gauge", "Jobs being worked on now.", labels=())
+QUEUED_JOBS = Measure(
+    "whisper_queued_jobs", "gauge", "Jobs that wait, in the folder of the jobs.", labels=()
+)
+ENDED_JOBS = Measure(
+    "whisper_ended_jobs", "counter", "Jobs that were worked on to their end.", labels=("state",)
+)
+WEBHOOKS = Measure(
+    "whisper_webhooks", "counter", "Tries to deliver a webhook.", labels=("delivery",)
+)
+JOB_MEASURES = (RUNNING_JOBS, QUEUED_JOBS, ENDED_JOBS, WEBHOOKS)
+
+
 class Metrics(Protocol):
     """Where figures go. Must be cheap: it is called in the middle of streams."""
 

@@ -136,4 +136,5 @@ def _kind(scope: Scope) -> str | None:
     """What a request takes a place of for as long as it lasts."""
     if scope["type"] == "websocket":
         return "streams"
-    return "uploads" if needed_scope(scope) == "transcribe" else None
+    is_upload = scope["method"] == "POST" and needed_scope(scope) == "transcribe"
+    return "uploads" if is_upload else None

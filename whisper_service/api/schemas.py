@@ -229,8 +229,8 @@ class DetectForm(Input):
         return FileOptions(decode, audio_track=self.audio_track)
 
 
-class TranscribeForm(DetectForm):
-    """The form of /transcribe."""
+class TranscriptForm(DetectForm):
+    """What every form that asks for a transcript has."""
 
     language: Language = None
     task: TaskField = "transcribe"
@@ -282,17 +282,9 @@ class TranscribeForm(DetectForm):
     response_format: ResponseFormat = Field(
         "json", description="Form of the transcript.", examples=["verbose_json"]
     )
-    stream: bool = Field(
-        False,
-        description="Answer with server-sent events, one for each segment as soon as it is"
-        " decoded; goes with the formats json and verbose_json.",
-        examples=[False],
-    )
-    keep_open: KeepOpen = False
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
-        check_keep_open(keep_open=self.keep_open, response_format=self.response_format)
         if self.beam_size is not None and self.temperature:
             raise PydanticCustomError(
                 "bad_pair",
@@ -305,12 +297,6 @@ class TranscribeForm(DetectForm):
                 "`hallucination_silence_threshold` judges words by their times; set"
                 " `word_timestamps`, too.",
                 {"param": "hallucination_silence_threshold", "allowed": "word_timestamps true"},
-            )
-        if self.stream and self.response_format not in ("json", "verbose_json"):
-            raise PydanticCustomError(
-                "bad_pair",
-                "`stream` answers with events, which are JSON; leave `response_format` out.",
-                {"param": "response_format", "allowed": ["json", "verbose_json"]},
             )
         return self
 
@@ -334,6 +320,29 @@ class TranscribeForm(DetectForm):
             multilingual=self.multilingual,
             audio_track=self.audio_track,
         )
+
+
+class TranscribeForm(TranscriptForm):
+    """The form of /transcribe."""
+
+    stream: bool = Field(
+        False,
+        description="Answer with server-sent events, one for each segment as soon as it is"
+        " decoded; goes with the formats json and verbose_json.",
+        examples=[False],
+    )
+    keep_open: KeepOpen = False
+
+    @model_validator(mode="after")
+    def _check_stream(self) -> Self:
+        check_keep_open(keep_open=self.keep_open, response_format=self.response_format)
+        if self.stream and self.response_format not in ("json", "verbose_json"):
+            raise PydanticCustomError(
+                "bad_pair",
+                "`stream` answers with events, which are JSON; leave `response_format` out.",
+                {"param": "response_format", "allowed": ["json", "verbose_json"]},
+            )
+        return self
 
 
 class WordBody(Output):

@@ -74,6 +74,12 @@ class UploadQueue:
         n_windows = sum(max(1, upload.n_windows) for upload in self._uploads)
         return max(0, n_windows - self._n_together) * self._gap
 
+    @property
+    def has_room_for_jobs(self) -> bool:
+        """Whether a job may be begun: as long as half of the wait is left to uploads whose clients
+        wait for the answer."""
+        return self.wait <= self._limit / 2
+
     def check(self) -> None:
         """Raise `Overloaded` if a new upload would wait for too long."""
         wait = self.wait

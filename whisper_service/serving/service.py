@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from whisper_service.api.metrics import STREAM_MEASURES, UPLOAD_MEASURES
+from whisper_service.api.metrics import JOB_MEASURES, STREAM_MEASURES, UPLOAD_MEASURES
 from whisper_service.serving import logs
 from whisper_service.serving.draining import is_draining
 from whisper_service.serving.handles import RemoteDecoder
@@ -24,7 +24,7 @@ class WhisperService:
         self._settings = settings
         self._tracer = make_tracer(settings)
         self._decoder = RemoteDecoder(asr, settings, self._tracer)
-        self._metrics = RayMetrics((*STREAM_MEASURES, *UPLOAD_MEASURES))
+        self._metrics = RayMetrics((*STREAM_MEASURES, *UPLOAD_MEASURES, *JOB_MEASURES))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once, after the constructor."""
