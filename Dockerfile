@@ -41,7 +41,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 1000 whisper \
     && useradd --uid 1000 --gid 1000 --create-home whisper \
-    && install -d -o 1000 -g 1000 /models
+    && install -d -o 1000 -g 1000 /models /jobs
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY LICENSE main.py whisper_client.html ./
