@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -142,11 +143,20 @@ async def test_weights_that_are_gone_fail_a_job(replica, decoder):
     assert (job["error"]["code"], job["error"]["model"]) == ("model_unavailable", "base")
 
 
-async def test_a_job_that_takes_too_long_fails(serve, decoder):
+async def test_a_job_may_take_longer_than_an_upload_but_not_for_ever(serve, decoder, monkeypatch):
+    monkeypatch.setattr(worker, "SWEEP", 0.02)
+    ahead, now = 0.0, time.time
+    monkeypatch.setattr(store.JobStore.__init__, "__defaults__", (lambda: now() + ahead,))
     decoder.gate.clear()
-    async with serve(upload_timeout=0.2) as replica:
-        job = await replica.until(await replica.added(), "failed")
+    async with serve(upload_timeout=60, job_max_age=3600) as replica:
+        job_id = await replica.added()
+        await decoder.begun.acquire()
+        ahead = 3599.0 - store.LEASE
+        await replica.once(job_id, lambda job: job["state"] == "running")
+        ahead = 3601.0
+        job = await replica.until(job_id, "failed")
     assert job["error"]["code"] == "timed_out"
+    assert decoder.n_cancelled
 
 
 async def test_jobs_expire(serve, monkeypatch):

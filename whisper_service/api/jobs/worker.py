@@ -48,7 +48,6 @@ class JobWorker:
         draining: Callable[[], bool],
         metrics: Metrics,
     ) -> None:
-        self._settings = settings
         self._store = store
         self._transcriber = transcriber
         self._uploads = uploads
@@ -150,7 +149,10 @@ class JobWorker:
                 if not is_ours:
                     raise _LeaseLost
 
-        deadline = asyncio.get_running_loop().time() + self._settings.upload_timeout
+        # Nobody waits on a connection, so a job may take until it expires: then its lease is gone,
+        # shortly before this deadline, and the store says why.
+        left = job.expires_at - time.time() + LEASE
+        deadline = asyncio.get_running_loop().time() + left
         async with task_group() as group:
             holding = group.create_task(hold_lease())
             with await asyncio.to_thread(self._store.open_upload, job) as file:
