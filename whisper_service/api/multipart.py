@@ -32,6 +32,8 @@ class FormRoute(APIRoute):
     def get_route_handler(self) -> Handle:
         """Read the form first: FastAPI tells every failure in it as "an error parsing the body"."""
         handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
 
         async def read_then_handle(request: Request) -> Response:
             request = _FormRequest(request.scope, request.receive)

@@ -13,9 +13,10 @@ from starlette.responses import Response
 from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.docs import FILE_ERRORS, errors
-from whisper_service.api.files import MULTIPART, real_file
+from whisper_service.api.files import real_file
 from whisper_service.api.jobs.destination import read_webhook_url
 from whisper_service.api.jobs.schemas import JobBody, JobForm, JobsBody, job_body, job_json
+from whisper_service.api.multipart import MULTIPART, FormRoute
 from whisper_service.api.repeats import refuse_repeats
 from whisper_service.api.tokens import Grant
 from whisper_service.errors import (
@@ -73,7 +74,7 @@ def jobs_router(
     settings: Settings, decoder: Decoder, store: JobStore, stir: Callable[[], None]
 ) -> APIRouter:
     """`stir` is called when a job has come."""
-    router = APIRouter(prefix="/jobs", tags=["jobs"])
+    router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=FormRoute)
 
     @router.post(
         "",
