@@ -73,7 +73,8 @@ def test_published_names_mean_the_official_model(name: str, official: str | None
         ("openai/whisper-small", "small"),
         ("mine", "mine"),
         ("theirs", "small"),
-        ("nova-3", "nova-3"),
+        ("nova-3", "base"),
+        ("tts-1", "tts-1"),
     ],
 )
 def test_a_request_may_use_its_clients_words(name: str | None, means: str) -> None:

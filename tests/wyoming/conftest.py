@@ -19,7 +19,7 @@ from whisper_service.wyoming.utterance import Limits, Service
 @pytest.fixture(autouse=True)
 def _any_sound_is_speech(monkeypatch):
     """As the scripted decoder does: Silero takes its levels for no speech."""
-    monkeypatch.setattr(plan_run, "SileroDetector", FakeDetector)
+    monkeypatch.setattr(plan_run, "SileroDetector", lambda threshold: FakeDetector())
 
 
 @pytest.fixture

@@ -116,9 +116,9 @@ def spoken(
 
 
 def with_keywords(keywords: Sequence[str], prompt: str | None) -> str | None:
-    """A prompt that begins with the words to expect, as faster-whisper puts its `hotwords`."""
-    words = ", ".join(word.strip() for word in keywords if word.strip())
-    return " ".join(filter(None, (words and f"{words}.", prompt))) or None
+    """A prompt that ends with the words to expect: of a long one, the end is what is read."""
+    words = ", ".join(filter(None, (word.strip(" .") for word in keywords)))
+    return " ".join(filter(None, (prompt, words and f"{words}."))) or None
 
 
 def parse_list(value: object) -> object:
@@ -146,6 +146,17 @@ def _parse_languages(value: object) -> object:
         return value
     tags = [_parse_language(name) for name in names]
     return tuple(dict.fromkeys(whisper_code(tag) for tag in tags if isinstance(tag, str)))
+
+
+Keywords = Annotated[
+    list[str],
+    BeforeValidator(parse_list),
+    Field(
+        description="Names and terms to expect; they are put behind the prompt.",
+        examples=[["KubeRay", "Anyscale"]],
+        max_length=MAX_KEYWORDS,
+    ),
+]
 
 
 Languages = Annotated[

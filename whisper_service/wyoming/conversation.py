@@ -194,6 +194,8 @@ class Conversation(AsyncEventHandler):
             await self.write_event(error.event())
 
     async def _linger(self) -> None:
+        if self.writer.can_write_eof():
+            self.writer.write_eof()  # nothing follows the error
         if self._utterance is not None and self._utterance.has_ended:
             return
         with suppress(TimeoutError, ServiceError):

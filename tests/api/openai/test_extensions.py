@@ -56,7 +56,7 @@ def test_other_names_mean_the_same(post, decoder):
 
 def test_hotwords_come_after_the_prompt_where_no_long_one_pushes_them_out(post, decoder):
     post(prompt="A talk.", hotwords="Ray, KubeRay")
-    assert decoder.jobs[0].options.prompt == "A talk. Ray, KubeRay"
+    assert decoder.jobs[0].options.prompt == "A talk. Ray, KubeRay."
 
 
 def test_speech_need_not_be_looked_for(post, monkeypatch):
@@ -114,3 +114,9 @@ def test_the_task_of_the_path_may_be_said(post):
 def test_a_list_in_json_that_is_none_is_refused(post, value):
     answer = post(timestamp_granularities=value)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "timestamp_granularities")
+
+
+@pytest.mark.parametrize("keywords", ['["Ray", "KubeRay"]', "Ray, KubeRay"])
+def test_keywords_are_expected_too(post, decoder, keywords):
+    post(keywords=keywords, prompt="A talk.")
+    assert decoder.jobs[0].options.prompt == "A talk. Ray, KubeRay."

@@ -304,7 +304,7 @@ async def test_words_and_languages_to_expect_reach_the_decoder(talk, decoder):
         await it.connection.input_audio_buffer.commit()
         await it.until(f"{TRANSCRIPTION}.completed")
     options = decoder.jobs[-1].options
-    assert options.prompt == "KubeRay, Serve. A talk."
+    assert options.prompt == "A talk. KubeRay, Serve."
     assert options.allowed_languages == ("de", "pt")
 
 

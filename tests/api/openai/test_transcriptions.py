@@ -212,7 +212,6 @@ def refusal(resource, error=openai.BadRequestError, **parameters):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"keywords": ["Ray"]},
         {"include": ["logprobs"]},
         {"chunking_strategy": {"type": "server_vad", "threshold": 0.5}},
         {"known_speaker_names": ["Ann"]},

@@ -16,6 +16,7 @@ from whisper_service.api.openai import extensions
 from whisper_service.api.openai.extensions import Extensions, without_ignored
 from whisper_service.api.refusals import refuse
 from whisper_service.api.schemas import (
+    Keywords,
     Language,
     Languages,
     Prompt,
@@ -33,7 +34,6 @@ TextFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 
 _ONE_SPEAKER = "speakers are not told apart here"
 REFUSED = {
-    "keywords": "the model takes no list of words; put them into `prompt`",
     "include": "log probabilities of tokens are not kept; `verbose_json` has `avg_logprob`",
     "known_speaker_names": _ONE_SPEAKER,
     "known_speaker_references": _ONE_SPEAKER,
@@ -98,7 +98,7 @@ class SpeechForm(Extensions):
             task=self.task,
             language=language,
             allowed_languages=self._allowed_languages(),
-            prompt=with_keywords([self.hotwords or ""], prompt),
+            prompt=with_keywords(self._keywords(), prompt),
             temperatures=(self.temperature,) if self.temperature else default.temperatures,
             beam_size=self.beam_size,
             best_of=self.best_of,
@@ -121,6 +121,9 @@ class SpeechForm(Extensions):
     def _allowed_languages(self) -> tuple[str, ...]:
         return ()
 
+    def _keywords(self) -> list[str]:
+        return [self.hotwords or ""]
+
     def _wants_words(self) -> bool:
         return self.word_timestamps and self.response_format == "verbose_json"
 
@@ -137,6 +140,7 @@ class TranscriptionForm(SpeechForm):
     task = "transcribe"
     language: Language = None
     languages: Languages = ()
+    keywords: Keywords = Field(default_factory=list)
     timestamp_granularities: Annotated[list[Granularity], BeforeValidator(parse_list)] = Field(
         ["segment"],
         description="`word` times every word too; goes with `verbose_json`. Also as"
@@ -178,6 +182,9 @@ class TranscriptionForm(SpeechForm):
 
     def _allowed_languages(self) -> tuple[str, ...]:
         return self.languages
+
+    def _keywords(self) -> list[str]:
+        return [*self.keywords, *super()._keywords()]
 
     def _wants_words(self) -> bool:
         return "word" in self.timestamp_granularities or super()._wants_words()

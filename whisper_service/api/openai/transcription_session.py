@@ -17,8 +17,8 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from whisper_service.api.errors import explain, shown
 from whisper_service.api.refusals import asks_nothing
 from whisper_service.api.schemas import (
-    MAX_KEYWORDS,
     Input,
+    Keywords,
     Language,
     Languages,
     Prompt,
@@ -95,7 +95,7 @@ class Transcription(_Part):
     language: Language = None
     languages: Languages = ()
     prompt: Prompt = None
-    keywords: list[str] = Field([], max_length=MAX_KEYWORDS)
+    keywords: Keywords = Field(default_factory=list)
 
     def options(self) -> DecodeOptions:
         """How it is decoded."""
