@@ -91,6 +91,21 @@ def test_text_that_the_decode_does_not_believe_or_nobody_can_speak_is_invented(
     assert is_invented(hypothesis(text, **fields), OPTIONS, speech_seconds=0.9) is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds", "expected"),
+    [
+        (" What you can do for your country.", 0.42, True),  # a breath after the sentence
+        (" What you can do for your country.", 1.5, False),  # said again
+        (" No.", 0.3, False),
+        (" What you can do for your friend.", 0.42, False),  # no echo; it may be cut late
+    ],
+)
+def test_what_was_just_said_is_not_said_again_in_a_breath(text, seconds, expected):
+    before = "Ask not. Ask what you can do for your country. No."
+    before = before.removesuffix(" No.") if "What" in text else before
+    assert is_invented(hypothesis(text), OPTIONS, seconds, before) is expected
+
+
 def test_no_thresholds_switch_it_off():
     off = DecodeOptions(
         compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None

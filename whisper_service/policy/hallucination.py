@@ -20,7 +20,8 @@ _LEAST_CONFIDENCE = -1.25
 clean, noisy and over the telephone, base and tiny.en had none below -1.05; of what base wrote for
 noises, tones and clicks nothing was above -1.3."""
 _DENSEST = 35
-"""Characters a second of speech: quick speakers say 20. `_ANY_LENGTH` more are always allowed."""
+"""Characters a second of speech: quick speakers say 20. `_ANY_LENGTH` more are allowed, but not for
+an echo, which says again how what was said before ends."""
 _ANY_LENGTH = 20
 
 STOCK_PHRASES = frozenset(
@@ -69,9 +70,11 @@ def without_hallucinations(hypothesis: Hypothesis, options: DecodeOptions) -> Fi
     return Filtered(replace(hypothesis, segments=tuple(kept)), n_loops, n_phrases)
 
 
-def is_invented(hypothesis: Hypothesis, options: DecodeOptions, speech_seconds: float) -> bool:
+def is_invented(
+    hypothesis: Hypothesis, options: DecodeOptions, speech_seconds: float, before: str = ""
+) -> bool:
     """Whether a window's whole text is made up: the decode does not believe in it, whatever the
-    temperature, or so much cannot be said in `speech_seconds`.
+    temperature, or so much cannot be said in `speech_seconds` after the text `before`.
 
     Thresholds that are None switch it off.
     """
@@ -79,8 +82,11 @@ def is_invented(hypothesis: Hypothesis, options: DecodeOptions, speech_seconds: 
         return False
     segments = hypothesis.segments
     confidence = min((s.avg_logprob - s.no_speech_prob for s in segments), default=0.0)
-    n_letters = sum(len(segment.text) for segment in segments)
-    return confidence < _LEAST_CONFIDENCE or n_letters > _DENSEST * speech_seconds + _ANY_LENGTH
+    text = "".join(segment.text for segment in segments)
+    longest = _DENSEST * speech_seconds
+    if not spelling(before).endswith(spelling(text)):
+        longest += _ANY_LENGTH
+    return confidence < _LEAST_CONFIDENCE or len(text) > longest
 
 
 def _is_repetitive(segment: Segment, options: DecodeOptions) -> bool:

@@ -416,7 +416,8 @@ class StreamPlan:
         self.n_loops += filtered.n_loops
         self.n_phrases += filtered.n_phrases
         seconds = (task.end - task.border) / SAMPLE_RATE
-        if is_invented(filtered.hypothesis, task.job.options, seconds):
+        before = task.job.previous_text + task.job.prefix
+        if is_invented(filtered.hypothesis, task.job.options, seconds, before):
             return replace(filtered.hypothesis, segments=())
         return filtered.hypothesis
 
