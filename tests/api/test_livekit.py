@@ -13,7 +13,7 @@ from tests.speech import speech
 
 with warnings.catch_warnings():  # of the libraries' own
     warnings.simplefilter("ignore")
-    reason = "LiveKit's plugins are missing: pip install -r requirements-clients.txt"
+    reason = "LiveKit's plugins are missing: pip install -r requirements-examples.txt"
     agents = pytest.importorskip("livekit.agents", reason=reason)
     deepgram = pytest.importorskip("livekit.plugins.deepgram", reason=reason)
     openai = pytest.importorskip("livekit.plugins.openai", reason=reason)
