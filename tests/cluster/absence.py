@@ -20,6 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from benchmarks.local_cluster import LocalCluster, local_cluster
 from benchmarks.local_service import ROOT
+from whisper_service.serving.presence import LOOK_EVERY
 
 DIGITS = ROOT / "tests/data/digits.wav"
 CONFIG = {"language": "en", "sample_rate": 16000}
@@ -40,8 +41,11 @@ def _live_through(cluster: LocalCluster, seconds: float) -> dict[str, Any]:
         token = _ready(goes, CONFIG)["resume"]
     with _stream(address) as stays:
         _ready(stays, CONFIG)
+        answered_at = time.monotonic()
         cluster.kill_node("asr")
         cluster.wait_until(lambda: not cluster.replicas()["WhisperASR"].get("RUNNING"), 60)
+        # For as long after an answer a file is taken on unasked, and waits for the next decoder.
+        cluster.wait_until(lambda: time.monotonic() - answered_at > LOOK_EVERY, 60)
         seen = _while_away(address, stays, time.monotonic() + seconds)
         with _stream(address) as comes_back:
             resumed = _ready(comes_back, {"resume": token})["type"]
