@@ -134,6 +134,13 @@ def test_wrong_setting_is_said_by_the_name_of_its_variable() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_secret_that_is_wrong_is_not_shown() -> None:
+    done = python("-m", "main", WHISPER_WEBHOOK_SECRET="not-a-secret-of-24-bytes")
+    assert done.returncode == 1
+    assert "WHISPER_WEBHOOK_SECRET" in done.stderr
+    assert "not-a-secret" not in done.stderr
+
+
 def test_required_keys_that_are_missing_are_said_at_once() -> None:
     done = python("-m", "main", WHISPER_REQUIRE_KEYS="on", WHISPER_MAX_STREAM="3")
     assert done.returncode == 1
