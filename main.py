@@ -18,13 +18,7 @@ from pydantic import ValidationError
 
 from whisper_service.keys.configured import access_line, check_access, configured_keys
 from whisper_service.keys.file import KeysError
-from whisper_service.settings import (
-    SECRETS,
-    Settings,
-    default_text,
-    is_loopback,
-    misspelt_variables,
-)
+from whisper_service.settings import Settings, default_text, is_loopback, misspelt_variables
 from whisper_service.tracing import TracingError, check_tracing
 
 if TYPE_CHECKING:
@@ -91,10 +85,11 @@ def _parse_arguments() -> None:
 
 def _sentences(error: ValidationError) -> str:
     """One sentence for each wrong setting, by the name of its variable; a secret is not shown."""
+    secrets = {name for name, field in Settings.model_fields.items() if not field.repr}
     sentences = []
     for item in error.errors():
         name = "_".join(map(str, item["loc"]))
-        got = "" if name in SECRETS else f", got {item['input']!r}"
+        got = "" if item["loc"] and item["loc"][0] in secrets else f", got {item['input']!r}"
         sentences.append(
             f"WHISPER_{name.upper()}: {item['msg']}{got}." if name else f"{item['msg']}."
         )

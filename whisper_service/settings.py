@@ -26,10 +26,6 @@ Access = Literal["keys", "local", "open"]
 """Who can use the service: those with an API key, this machine alone, everybody who can connect."""
 
 
-SECRETS = ("api_keys", "resume_key", "webhook_secret")
-"""Settings whose values are shown to nobody."""
-
-
 class Settings(BaseSettings):
     """Everything an operator can choose."""
 

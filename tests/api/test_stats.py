@@ -3,16 +3,10 @@
 import pytest
 
 from tests.api.fakes import connect
+from tests.clock import Clock
 from whisper_service.api.metrics import ACTIVE_STREAMS, COMMIT, FINAL_LAG, LAG, NoMetrics
 from whisper_service.api.stats import RECENT, StatsBoard
 from whisper_service.errors import Unavailable
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_it_says_what_runs_and_what_the_model_server_does(client, transcribe):

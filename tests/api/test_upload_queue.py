@@ -8,18 +8,12 @@ import httpx
 import pytest
 
 from tests.api.fakes import level, wav
+from tests.clock import Clock
 from whisper_service.api import upload_queue
 from whisper_service.api.upload_queue import MAX_RETRY_AFTER, UploadQueue
 from whisper_service.errors import Overloaded
 
 FILE = ("a.wav", wav(level(7)))
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clock import Clock
 from whisper_service.errors import (
     InvalidParameter,
     NotFound,
@@ -32,16 +33,9 @@ OPTIONS = FileOptions(
 NEW = NewJob("web", "base", OPTIONS, "srt", "a.wav", n_bytes=5)
 
 
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1_800_000_000.0)
 
 
 @pytest.fixture

@@ -5,14 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.clock import Clock
 from whisper_service.serving.places import LATELY, FilePlaces
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Callers:

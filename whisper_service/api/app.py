@@ -70,7 +70,9 @@ def create_app(
     board = StatsBoard(metrics or NoMetrics())
     transcriber = Transcriber(settings, decoder, board)
     uploads = Limit(settings.max_uploads, "uploads")
-    jobs = JobsBackground(settings, transcriber, uploads, draining, board)
+    jobs = None
+    if settings.jobs:
+        jobs = JobsBackground(settings, transcriber, uploads, draining, board)
     app = FastAPI(
         title="Whisper Streaming",
         version=__version__,
@@ -79,7 +81,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=jobs.lifespan if settings.jobs else None,
+        lifespan=jobs.lifespan if jobs else None,
         middleware=[
             *_traces(tracer),
             *_middleware(settings, Tokens(key), uploads, transcriber.queue),
@@ -89,7 +91,7 @@ def create_app(
     streams = LiveStreams(settings, decoder, draining, board)
     tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
     app.include_router(files_router(settings, decoder, transcriber))
-    if settings.jobs:
+    if jobs:
         app.include_router(jobs_router(settings, decoder, jobs.store, jobs.stir))
     app.include_router(openai_files_router(settings, decoder, transcriber))
     app.include_router(openai_models_router(settings, decoder))

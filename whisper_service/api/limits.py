@@ -97,13 +97,13 @@ class UploadGuard:
         is_form = is_multipart(content_type := headers.get("content-type", ""))
         max_bytes = self._max_bytes if is_form else min(self._max_bytes, self._max_other_bytes)
         body = _Body(receive, send, max_bytes, self._timeout, self._min_rate)
-        if not is_form and needed_scope(scope) == "transcribe":
+        is_upload = needed_scope(scope) == "transcribe"
+        if is_upload and not is_form:
             body.too_large = missing_file(content_type)  # what is wrong with it is not its size
         body.spend = scope.setdefault("state", {}).get("spend_bytes", body.spend)
         try:
             # A job waits in its own place, however long that is.
-            is_now = needed_scope(scope) == "transcribe" and not is_job(scope)
-            if self._queue is not None and is_now:
+            if self._queue is not None and is_upload and not is_job(scope):
                 self._queue.check()
             with self._uploads.admit():
                 body.check_length(headers)

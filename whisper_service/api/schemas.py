@@ -198,6 +198,40 @@ Prompt = Annotated[
 ]
 
 
+VadFilter = Annotated[
+    bool,
+    Field(
+        description="Decode only where a voice activity detector hears speech, so that no text is"
+        " made up elsewhere. `false` decodes everything that is not silent: for singing, and speech"
+        " that the detector misses.",
+        examples=[True],
+    ),
+]
+
+
+Multilingual = Annotated[
+    bool,
+    Field(
+        description="Where no `language` is given: find it out anew after each pause, for"
+        " recordings in several languages. `false` finds it out once, from the first speech.",
+        examples=[True],
+    ),
+]
+
+
+HallucinationSilence = Annotated[
+    float | None,
+    Field(
+        description="With `word_timestamps`: leave out improbable text between silences longer"
+        " than this many seconds, and hear what is around it again. Left out, no text is.",
+        examples=[2.0],
+        gt=0,
+        le=WINDOW_SECONDS,
+        allow_inf_nan=False,
+    ),
+]
+
+
 KeepOpen = Annotated[
     bool,
     Field(
@@ -268,28 +302,9 @@ class TranscriptForm(DetectForm):
         description="Time every word; `verbose_json` and streamed segments then carry `words`.",
         examples=[True],
     )
-    vad_filter: bool = Field(
-        True,
-        description="Decode only where a voice activity detector hears speech, so that no text is"
-        " made up elsewhere. `false` decodes everything that is not silent: for singing, and speech"
-        " that the detector misses.",
-        examples=[True],
-    )
-    multilingual: bool = Field(
-        True,
-        description="Where no `language` is given: find it out anew after each pause, for"
-        " recordings in several languages. `false` finds it out once, from the first speech.",
-        examples=[True],
-    )
-    hallucination_silence_threshold: float | None = Field(
-        None,
-        description="With `word_timestamps`: leave out improbable text between silences longer"
-        " than this many seconds, and hear what is around it again. Left out, no text is.",
-        examples=[2.0],
-        gt=0,
-        le=WINDOW_SECONDS,
-        allow_inf_nan=False,
-    )
+    vad_filter: VadFilter = True
+    multilingual: Multilingual = True
+    hallucination_silence_threshold: HallucinationSilence = None
     response_format: ResponseFormat = Field(
         "json", description="Form of the transcript.", examples=["verbose_json"]
     )

@@ -1,8 +1,21 @@
-"""The addresses of a service, from whatever a person writes after --url."""
+"""Where a service is: the arguments that say it, and addresses from whatever a person writes."""
 
+import argparse
+import os
 from urllib.parse import urlsplit, urlunsplit
 
 from whisper_service.client.failure import ClientFailure, ExitCode
+from whisper_service.client.key import VARIABLE
+
+
+def add_service(command: argparse.ArgumentParser) -> None:
+    """Let a command be told which service to use, and with which key: --url and --key."""
+    command.add_argument("--url", default="http://localhost:8000", help="the service (%(default)s)")
+    command.add_argument(
+        "--key",
+        default=os.environ.get(VARIABLE),
+        help=f"an API key; better in {VARIABLE}, since others can see arguments",
+    )
 
 
 def http_address(url: str) -> str:

@@ -3,18 +3,16 @@
 import argparse
 import asyncio
 import io
-import os
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from whisper_service.client import output
-from whisper_service.client.address import http_address, stream_address
+from whisper_service.client.address import add_service, http_address, stream_address
 from whisper_service.client.batch import Wanted, transcribe_all
 from whisper_service.client.display import Display
 from whisper_service.client.failure import ClientFailure, ExitCode
 from whisper_service.client.inputs import find_inputs
-from whisper_service.client.key import VARIABLE
 from whisper_service.client.live import Listening, stream_live
 from whisper_service.client.sources import (
     FILE_RATE,
@@ -73,14 +71,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--url", default="http://localhost:8000", help="the service (%(default)s)")
-    command.add_argument(
-        "--key",
-        default=os.environ.get(VARIABLE),
-        help=f"an API key; better in {VARIABLE}, since others can see arguments",
-    )
+    add_service(command)
     command.add_argument("--model", help="a name from /models (the service's default)")
-    command.add_argument("--language", help="code or English name (detected)")
+    command.add_argument("--language", help="a tag, code or name, as pt-BR, deu, German (detected)")
     command.add_argument("--task", choices=TASKS, default="transcribe", help="(%(default)s)")
     command.add_argument("--prompt", help="names and style the speech is likely to have")
     command.add_argument("--word-timestamps", action="store_true", help="time every word, in json")

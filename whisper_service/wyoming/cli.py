@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -11,9 +10,8 @@ from urllib.parse import urlsplit
 
 from wyoming.server import AsyncServer
 
-from whisper_service.client.address import http_address
+from whisper_service.client.address import add_service, http_address
 from whisper_service.client.failure import ClientFailure, ExitCode
-from whisper_service.client.key import VARIABLE
 from whisper_service.wyoming.conversation import Conversation, Door
 from whisper_service.wyoming.description import describe
 from whisper_service.wyoming.utterance import Limits, Service
@@ -67,12 +65,7 @@ def parser() -> argparse.ArgumentParser:
         default="tcp://127.0.0.1:10300",
         help="tcp://HOST:PORT or unix://PATH (%(default)s)",
     )
-    top.add_argument("--url", default="http://localhost:8000", help="the service (%(default)s)")
-    top.add_argument(
-        "--key",
-        default=os.environ.get(VARIABLE),
-        help=f"an API key; better in {VARIABLE}, since others can see arguments",
-    )
+    add_service(top)
     top.add_argument("--model", help="where a client names none (the service's default)")
     top.add_argument("--language", help="where a client names none (detected)")
     top.add_argument(

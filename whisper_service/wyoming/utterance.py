@@ -32,7 +32,7 @@ CHUNK_DURATION = 15.0
 """Seconds after which speech without a pause becomes final. Nobody reads along, so a command is
 decoded whole, where the service's own 5 s would cut a long one."""
 MAX_PROMPT = 4096
-"""Characters that the service takes; the model hears the last 224 tokens of them, about 900."""
+"""Characters: the model reads its last 223 tokens, about 900 of them."""
 _RATES = range(8_000, 192_001)
 _WIDTHS = range(1, 5)
 _CHANNELS = range(1, 9)

@@ -12,19 +12,27 @@ from pydantic import Field
 
 from whisper_service.api.errors import shown
 from whisper_service.api.refusals import asks_nothing
-from whisper_service.api.schemas import DEFAULT_BEAM_SIZE, MAX_BEAMS, Input, KeepOpen, Prompt
+from whisper_service.api.schemas import (
+    DEFAULT_BEAM_SIZE,
+    MAX_BEAMS,
+    HallucinationSilence,
+    Input,
+    KeepOpen,
+    Multilingual,
+    Prompt,
+    VadFilter,
+)
 from whisper_service.errors import InvalidParameter
 from whisper_service.settings import Settings
-from whisper_service.types import WINDOW_SECONDS
 
-_ONE_SPEAKER = "speakers are not told apart here"
+ONE_SPEAKER = "speakers are not told apart here"
 _ALL_OF_IT = "all of the file is transcribed"
 REFUSED = {
-    "diarize": _ONE_SPEAKER,
-    "diarization": _ONE_SPEAKER,
-    "num_speakers": _ONE_SPEAKER,
-    "min_speakers": _ONE_SPEAKER,
-    "max_speakers": _ONE_SPEAKER,
+    "diarize": ONE_SPEAKER,
+    "diarization": ONE_SPEAKER,
+    "num_speakers": ONE_SPEAKER,
+    "min_speakers": ONE_SPEAKER,
+    "max_speakers": ONE_SPEAKER,
     "url": "nothing is fetched; send the audio as `file`",
     "clip_timestamps": _ALL_OF_IT,
     "offset_t": _ALL_OF_IT,
@@ -71,11 +79,7 @@ RENAMED = {
 class Extensions(Input):
     """What is honoured: by faster-whisper's names and with its meaning; `keep_open` is our own."""
 
-    vad_filter: bool = Field(
-        True,
-        description="Decode only where a voice activity detector hears speech.",
-        examples=[True],
-    )
+    vad_filter: VadFilter = True
     hotwords: Prompt = Field(
         None,
         description="Words that are likely to be said; they come after the `prompt`.",
@@ -134,23 +138,11 @@ class Extensions(Input):
     max_new_tokens: int | None = Field(
         None, description="Tokens of one window of 30 s at the most.", examples=[224], ge=1
     )
-    multilingual: bool = Field(
-        True,
-        description="Where no `language` is given: find it out anew after each pause.",
-        examples=[True],
-    )
+    multilingual: Multilingual = True
     word_timestamps: bool = Field(
         False, description="Time every word, where the format is `verbose_json`.", examples=[True]
     )
-    hallucination_silence_threshold: float | None = Field(
-        None,
-        description="Where words are timed: leave out improbable text between silences longer than"
-        " this many seconds.",
-        examples=[2.0],
-        gt=0,
-        le=WINDOW_SECONDS,
-        allow_inf_nan=False,
-    )
+    hallucination_silence_threshold: HallucinationSilence = None
     keep_open: KeepOpen = False
 
 

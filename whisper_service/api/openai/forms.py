@@ -32,11 +32,10 @@ from whisper_service.types import DecodeOptions, FileOptions, Task
 Granularity = Literal["word", "segment"]
 TextFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 
-_ONE_SPEAKER = "speakers are not told apart here"
 REFUSED = {
     "include": "log probabilities of tokens are not kept; `verbose_json` has `avg_logprob`",
-    "known_speaker_names": _ONE_SPEAKER,
-    "known_speaker_references": _ONE_SPEAKER,
+    "known_speaker_names": extensions.ONE_SPEAKER,
+    "known_speaker_references": extensions.ONE_SPEAKER,
 }
 """Parameters of the official client that cannot be honoured, and why."""
 _OTHER_TASK = {

@@ -18,7 +18,6 @@ from whisper_service.api.openai.commands import UPDATES, Command, UnknownEvent, 
 from whisper_service.api.openai.transcription_session import (
     Notice,
     TranscriptionSession,
-    adapted,
     is_flat,
 )
 from whisper_service.api.openai.turns import (
@@ -140,8 +139,8 @@ class RealtimeSession:
             self._say(event)
 
     async def _update(self, command: Command) -> None:
-        patch, notices = adapted(command.session())
-        session = self._session.updated(patch)
+        patch = command.session()
+        session, notices = self._session.taking(patch)
         model = await resolve_model(self._streams.decoder, self._settings, session.model)
         config = session.stream_config(model)
         await check_model(self._streams.decoder, config.model_size, config.decode)
@@ -153,7 +152,7 @@ class RealtimeSession:
                 param="session",
             )
         self._session, self._model = session, model
-        self._chain.is_flat = UPDATES[command.name] or is_flat(command.session())
+        self._chain.is_flat = UPDATES[command.name] or is_flat(patch)
         self._say_session(f"{command.name}d", notices)  # in the words it was asked in
         if is_same:
             return

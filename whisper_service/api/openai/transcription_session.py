@@ -160,13 +160,19 @@ class TranscriptionSession(_Part):
         return self.audio.input.turn_detection
 
     def updated(self, patch: Mapping[str, Any]) -> "TranscriptionSession":
-        """This session with the fields that `patch` names, in either shape, changed.
+        """As `taking`, for who is told nothing."""
+        return self.taking(patch)[0]
+
+    def taking(self, patch: Mapping[str, Any]) -> tuple["TranscriptionSession", list[Notice]]:
+        """This session with the fields that `patch` names, in either shape, changed; and what of
+        them was not taken as it was sent.
 
         Raises `InvalidParameter` with the path of the field.
         """
-        changed = _merged(self.model_dump(), adapted(patch)[0])
+        fields, notices = adapted(patch)
+        changed = _merged(self.model_dump(), fields)
         try:
-            return TranscriptionSession.model_validate(changed)
+            return TranscriptionSession.model_validate(changed), notices
         except ValidationError as error:
             raise _explain(error) from None
 
