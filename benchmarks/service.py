@@ -27,7 +27,7 @@ import torch
 
 from benchmarks import grow
 from benchmarks.speech_track import as_wav, make_track
-from whisper_service.api.transcription import drive
+from whisper_service.api.files.transcription import drive
 from whisper_service.audio.vad import SileroDetector
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.scheduler import Scheduler

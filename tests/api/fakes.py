@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.policy.world import FakeDetector
-from whisper_service.api import transcription
 from whisper_service.api.decoder import MODELS_MAX_AGE
+from whisper_service.api.files import transcription
 from whisper_service.types import (
     SAMPLE_RATE,
     Audio,

@@ -5,8 +5,8 @@ import pytest
 
 from whisper_service import errors
 from whisper_service.api import docs
-from whisper_service.api.jobs.schemas import JobBody, JobForm, WebhookBody
-from whisper_service.api.messages import (
+from whisper_service.api.fronts.jobs.schemas import JobBody, JobForm, WebhookBody
+from whisper_service.api.fronts.native.messages import (
     ConfigMessage,
     Finalize,
     Keepalive,

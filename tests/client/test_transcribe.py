@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.conftest import PATIENCE, running
-from whisper_service.api import transcription
+from whisper_service.api.files import transcription
 from whisper_service.audio.ffmpeg import FILE_ENDINGS, FORMATS
 from whisper_service.audio.vad import SileroDetector
 from whisper_service.client import inputs

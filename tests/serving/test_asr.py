@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from whisper_service.api.trace import SessionFilter
+from whisper_service.api.log_context import SessionFilter
 from whisper_service.engine.engine import Engine
 from whisper_service.engine.ticket import Ticket
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, UnknownModel

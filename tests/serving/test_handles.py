@@ -9,7 +9,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from whisper_service.api.trace import name_session
+from whisper_service.api.log_context import name_session
 from whisper_service.errors import (
     InternalError,
     Overloaded,

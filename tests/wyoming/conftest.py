@@ -11,7 +11,7 @@ from wyoming.server import AsyncServer
 from tests.api.fakes import PATIENCE
 from tests.client.conftest import running
 from tests.policy.world import FakeDetector
-from whisper_service.api import plan_run
+from whisper_service.api.live import pipeline
 from whisper_service.wyoming.conversation import Conversation, Door
 from whisper_service.wyoming.utterance import Limits, Service
 
@@ -19,7 +19,7 @@ from whisper_service.wyoming.utterance import Limits, Service
 @pytest.fixture(autouse=True)
 def _any_sound_is_speech(monkeypatch):
     """As the scripted decoder does: Silero takes its levels for no speech."""
-    monkeypatch.setattr(plan_run, "SileroDetector", lambda threshold: FakeDetector())
+    monkeypatch.setattr(pipeline, "SileroDetector", lambda threshold: FakeDetector())
 
 
 @pytest.fixture

@@ -13,39 +13,39 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from whisper_service import __version__
-from whisper_service.api.authentication import Authentication
+from whisper_service.api.access.authentication import Authentication
+from whisper_service.api.access.credentials import AnswerSubprotocol
+from whisper_service.api.access.keyring import KeyRing
+from whisper_service.api.access.origin import OriginCheck
+from whisper_service.api.access.quotas import Quotas
+from whisper_service.api.access.tokens import Tokens, tokens_router
 from whisper_service.api.catalog import catalog_router
-from whisper_service.api.credentials import AnswerSubprotocol
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.deepgram.live import deepgram_router
 from whisper_service.api.docs import DESCRIPTION, TAGS, add_docs
-from whisper_service.api.errors import CatchErrors, install_error_handlers
-from whisper_service.api.files import files_router
-from whisper_service.api.head import AnswerHead
-from whisper_service.api.headers import StandardHeaders
+from whisper_service.api.files.transcription import Transcriber
+from whisper_service.api.files.upload_queue import UploadQueue
+from whisper_service.api.fronts.deepgram.live import deepgram_router
+from whisper_service.api.fronts.jobs.background import JobsBackground
+from whisper_service.api.fronts.jobs.router import jobs_router
+from whisper_service.api.fronts.native.files import files_router
+from whisper_service.api.fronts.native.resume import ResumeTokens
+from whisper_service.api.fronts.native.stream import stream_router
+from whisper_service.api.fronts.openai.errors import OpenAIErrors
+from whisper_service.api.fronts.openai.files import openai_files_router
+from whisper_service.api.fronts.openai.models import openai_models_router
+from whisper_service.api.fronts.openai.realtime_route import realtime_router
+from whisper_service.api.fronts.openai.secrets import ClientSecrets, client_secrets_router
 from whisper_service.api.health import health_router
-from whisper_service.api.jobs.background import JobsBackground
-from whisper_service.api.jobs.router import jobs_router
-from whisper_service.api.keyring import KeyRing
-from whisper_service.api.limits import Limit, UploadGuard
+from whisper_service.api.http.errors import CatchErrors, install_error_handlers
+from whisper_service.api.http.head import AnswerHead
+from whisper_service.api.http.headers import StandardHeaders
+from whisper_service.api.http.limits import Limit, UploadGuard
+from whisper_service.api.http.prefix import PathPrefix
+from whisper_service.api.http.tracing import TraceRequests
+from whisper_service.api.live.streams import LiveStreams
 from whisper_service.api.metrics import Metrics, NoMetrics
-from whisper_service.api.openai.errors import OpenAIErrors
-from whisper_service.api.openai.files import openai_files_router
-from whisper_service.api.openai.models import openai_models_router
-from whisper_service.api.openai.realtime_route import realtime_router
-from whisper_service.api.openai.secrets import ClientSecrets, client_secrets_router
-from whisper_service.api.origin import OriginCheck
 from whisper_service.api.page import page_router, sample_router
-from whisper_service.api.prefix import PathPrefix
-from whisper_service.api.quotas import Quotas
-from whisper_service.api.resume import ResumeTokens
 from whisper_service.api.stats import StatsBoard, stats_router
-from whisper_service.api.stream import stream_router
-from whisper_service.api.streams import LiveStreams
-from whisper_service.api.tokens import Tokens, tokens_router
-from whisper_service.api.tracing import TraceRequests
-from whisper_service.api.transcription import Transcriber
-from whisper_service.api.upload_queue import UploadQueue
 from whisper_service.keys.configured import check_access, open_access_warning
 from whisper_service.settings import Settings
 

@@ -14,11 +14,10 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 from starlette.staticfiles import StaticFiles
 
-from whisper_service.api.access import OPEN
+from whisper_service.api.access.scopes import OPEN
 from whisper_service.api.catalog import stand_in_notice
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.errors import Shape, own_shape
-from whisper_service.api.messages import (
+from whisper_service.api.fronts.native.messages import (
     ConfigMessage,
     DoneMessage,
     Finalize,
@@ -32,6 +31,7 @@ from whisper_service.api.messages import (
     Stop,
     WarningMessage,
 )
+from whisper_service.api.http.errors import Shape, own_shape
 from whisper_service.api.schemas import ErrorBody, TranscriptBody, VerboseTranscriptBody
 from whisper_service.errors import (
     AudioTooLong,

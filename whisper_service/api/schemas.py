@@ -13,7 +13,7 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from whisper_service.api.errors import shown
+from whisper_service.api.http.errors import shown
 from whisper_service.audio.ffmpeg import FORMATS
 from whisper_service.languages import LANGUAGES, SCRIPT_PROMPTS, language_tag, whisper_code
 from whisper_service.types import WINDOW_SECONDS, DecodeOptions, FileOptions, Task

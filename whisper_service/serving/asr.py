@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
-from whisper_service.api.trace import name_session
+from whisper_service.api.log_context import name_session
 from whisper_service.engine.scheduler import Scheduler
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
 from whisper_service.models import names

@@ -19,7 +19,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from whisper_service.api.decoder import MODELS_MAX_AGE
-from whisper_service.api.trace import current_session
+from whisper_service.api.log_context import current_session
 from whisper_service.errors import (
     RETRY_AFTER,
     InternalError,

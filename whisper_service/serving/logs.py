@@ -4,7 +4,7 @@ import logging
 
 from ray.serve.schema import EncodingType, LoggingConfig
 
-from whisper_service.api.trace import SessionFilter
+from whisper_service.api.log_context import SessionFilter
 from whisper_service.settings import Settings
 
 _PACKAGE = "whisper_service"

@@ -8,8 +8,8 @@ will do. Ray finds `middlewares` by the variable RAY_SERVE_HTTP_PROXY_CALLBACK_I
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whisper_service.api.denial import deny
-from whisper_service.api.openai.errors import OpenAIErrors
+from whisper_service.api.fronts.openai.errors import OpenAIErrors
+from whisper_service.api.http.denial import deny
 from whisper_service.errors import RETRY_AFTER, Restarting
 
 CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"

@@ -1,0 +1,52 @@
+import asyncio
+
+from whisper_service.api.live.writer import Outlet
+from whisper_service.settings import Settings
+
+
+class SlowReader:
+    """A client that takes a message only when it is let."""
+
+    def __init__(self):
+        self.read = asyncio.Semaphore(0)
+        self.is_sent_to = asyncio.Event()
+        self.heard = []
+
+    async def send_text(self, message):
+        self.is_sent_to.set()
+        await self.read.acquire()
+        self.heard.append(message)
+
+    async def close(self, code, reason):
+        self.heard.append(code)
+
+
+async def test_a_client_that_reads_slowly_is_not_read_from():
+    reader = SlowReader()
+    outlet = Outlet(reader, Settings(max_stream_messages=1))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(outlet.run())
+        for message in "abc":
+            outlet.say(message)
+        waiting = group.create_task(outlet.room())
+        await reader.is_sent_to.wait()
+        await asyncio.sleep(0)
+        assert not waiting.done()  # two more are there
+        reader.read.release()
+        await waiting
+        outlet.close(1000, "done")
+        for _ in "bc":
+            reader.read.release()
+    assert reader.heard == ["a", "b", "c", 1000]
+
+
+async def test_nothing_is_said_after_the_first_close():
+    reader = SlowReader()
+    outlet = Outlet(reader, Settings())
+    reader.read.release()
+    outlet.say("last")
+    outlet.close(1000, "done")
+    outlet.say("too late")
+    outlet.close(1012, "restarting")
+    await outlet.run()
+    assert reader.heard == ["last", 1000]

@@ -1,0 +1,111 @@
+"""An answer made of server-sent events that can still fail with a real HTTP status.
+
+The work begins before the answer does: as long as no event was made, and for a moment at the most,
+an error is a status code with the one JSON shape; after that it is an `error` event, which ends the
+stream. Proxies give up an answer that is silent for long: while no event comes, comments do.
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from whisper_service.api.http.errors import Shape, own_shape
+from whisper_service.api.tasks import task_group, unless_client_leaves
+from whisper_service.errors import InternalError, ServiceError
+
+logger = logging.getLogger(__name__)
+
+Tell = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Sends one event: its name and its data."""
+Work = Callable[[Tell], Awaitable[None]]
+
+
+FIRST_WAIT = 1.0
+"""Seconds the first event is waited for before the answer begins all the same: that a file cannot
+be read is mostly known sooner, and no proxy is as impatient."""
+
+
+class EventsResponse(Response):
+    """Runs `work` and sends what it tells. Work and answer share one scope, so that whichever
+    ends first, by a disconnect too, ends the other."""
+
+    def __init__(
+        self,
+        work: Work,
+        max_waiting: int,
+        keepalive: float,
+        headers: Mapping[str, str] | None = None,
+        *,
+        shape: Shape = own_shape,
+        has_names: bool = True,
+    ) -> None:
+        """`max_waiting`: events a slow reader may leave waiting before the work waits for it.
+        `keepalive`: seconds between comments.
+
+        `shape` and `has_names` are for another protocol than ours: what an error's data is,
+        and whether events carry their names outside of their data.
+        """
+        super().__init__(media_type="text/event-stream")
+        self._more_headers = headers
+        self._work = work
+        self._max_waiting = max_waiting
+        self._keepalive = keepalive
+        self._shape = shape
+        self._has_names = has_names
+        self._has_begun = False
+        """The status is out, or will be 200."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; raises what `work` raised before the answer began."""
+        queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(self._max_waiting)
+        async with task_group() as group:
+            working = group.create_task(self._fill(queue))
+            first = await unless_client_leaves(receive, self._first(queue))
+            events = EventSourceResponse(
+                _drain(first, queue), headers=self._more_headers, ping=self._keepalive
+            )
+            await events(scope, receive, send)
+            working.cancel()
+
+    async def _first(self, queue: asyncio.Queue[ServerSentEvent | None]) -> ServerSentEvent | None:
+        try:
+            async with asyncio.timeout(FIRST_WAIT):
+                return await queue.get()
+        except TimeoutError:
+            self._has_begun = True
+            return ServerSentEvent(comment="in work")
+
+    async def _fill(self, queue: asyncio.Queue[ServerSentEvent | None]) -> None:
+        async def tell(name: str, data: dict[str, Any]) -> None:
+            self._has_begun = True
+            text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+            await queue.put(ServerSentEvent(text, event=name if self._has_names else None))
+
+        try:
+            await self._work(tell)
+        except ServiceError as error:
+            if not self._has_begun:
+                raise
+            await tell("error", self._shape(error)[1])
+        except Exception:
+            if not self._has_begun:
+                raise
+            logger.exception("A streamed answer failed")
+            await tell("error", self._shape(InternalError())[1])
+        await queue.put(None)
+
+
+async def _drain(
+    first: ServerSentEvent | None, queue: asyncio.Queue[ServerSentEvent | None]
+) -> AsyncIterator[ServerSentEvent]:
+    event = first
+    while event is not None:
+        yield event
+        event = await queue.get()

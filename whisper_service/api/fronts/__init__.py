@@ -1,0 +1,1 @@
+"""The protocols that are spoken, a folder each."""

@@ -1,0 +1,136 @@
+"""The two routes that take a file: POST /transcribe and POST /detect-language."""
+
+import asyncio
+from typing import Annotated, BinaryIO
+
+from fastapi import APIRouter, Depends, Form, Request, UploadFile
+from starlette.responses import Response
+
+from whisper_service.api.catalog import check_model, resolve_model
+from whisper_service.api.decoder import Decoder
+from whisper_service.api.docs import FILE_ERRORS, FORMAT_EXAMPLES, errors
+from whisper_service.api.files.events import EventsResponse, Tell
+from whisper_service.api.files.kept_open import KeptOpenResponse
+from whisper_service.api.files.multipart import MULTIPART, FormRoute
+from whisper_service.api.files.transcription import Detected, Progress, Transcriber
+from whisper_service.api.http.errors import missing_file
+from whisper_service.api.http.repeats import refuse_repeats
+from whisper_service.api.schemas import DetectForm, DetectionBody, TranscribeForm
+from whisper_service.api.tasks import unless_client_leaves
+from whisper_service.formats import FORMATS, segment_fields, to_summary
+from whisper_service.languages import LANGUAGES
+from whisper_service.settings import Settings
+from whisper_service.types import LanguageDetection, Transcript
+
+N_LANGUAGES = 10
+"""Languages told by /detect-language; the other ninety share what is left of one percent."""
+
+
+def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber) -> APIRouter:
+    """The routes that take a file."""
+    router = APIRouter(tags=["files"], route_class=FormRoute)
+
+    @router.post(
+        "/transcribe",
+        summary="Transcribe a file",
+        response_class=Response,
+        dependencies=[Depends(refuse_repeats(TranscribeForm))],
+        responses={200: FORMAT_EXAMPLES, **errors(*FILE_ERRORS)},
+    )
+    async def transcribe(
+        form: Annotated[TranscribeForm, Form(media_type=MULTIPART)], request: Request
+    ) -> Response:
+        """Turn speech in an audio or video file into text.
+
+        With `stream` the answer is a stream of server-sent events: `language` once it is known,
+        `segment` for each finished stretch of text, `progress` {position, duration}, and at the
+        end `done` with the whole text, or `error`.
+        """
+        model, options = await resolve_model(decoder, settings, form.model_size), form.options()
+        await check_model(decoder, model, options.decode)
+        file, deadline = await real_file(form.file), request.state.deadline
+        if form.stream:
+
+            async def stream(tell: Tell) -> None:
+                teller = _Teller(tell)
+                transcript = await transcriber.transcribe(
+                    file, model, options, deadline, teller.report
+                )
+                await teller.done(transcript)
+
+            return EventsResponse(stream, settings.max_upload_events, settings.answer_keepalive)
+
+        async def whole() -> Response:
+            transcript = await transcriber.transcribe(file, model, options, deadline)
+            chosen = FORMATS[form.response_format]
+            return Response(chosen.render(transcript), media_type=chosen.media_type)
+
+        if form.keep_open:
+            return KeptOpenResponse(whole, settings.answer_keepalive)
+        return await unless_client_leaves(request.receive, whole())
+
+    @router.post(
+        "/detect-language",
+        summary="Detect the language of a file",
+        dependencies=[Depends(refuse_repeats(DetectForm))],
+        responses=errors(*FILE_ERRORS),
+    )
+    async def detect_language(
+        form: Annotated[DetectForm, Form(media_type=MULTIPART)], request: Request
+    ) -> DetectionBody:
+        """Say which language the first speech in a file is in, as /transcribe would find it."""
+        model = await resolve_model(decoder, settings, form.model_size)
+        await check_model(decoder, model)
+        file, options = await real_file(form.file), form.options()
+        work = transcriber.detect_language(file, model, options, request.state.deadline)
+        return _detection_body(await unless_client_leaves(request.receive, work))
+
+    return router
+
+
+async def real_file(upload: UploadFile) -> BinaryIO:
+    """The upload with a descriptor that ffmpeg can seek in; small ones are in memory until here."""
+    if not upload.filename and not upload.size:
+        raise missing_file()  # what a browser sends when no file was chosen
+    await asyncio.to_thread(upload.file.fileno)  # makes a spooled file a real one
+    return upload.file
+
+
+def _detection_body(found: Detected) -> DetectionBody:
+    detection = found.detection or LanguageDetection("", 0.0, {})
+    ranked = sorted(detection.probabilities.items(), key=lambda item: item[1], reverse=True)
+    return DetectionBody(
+        language=detection.language,
+        name=LANGUAGES.get(detection.language, detection.language),
+        probability=detection.probability,
+        probabilities=dict(ranked[:N_LANGUAGES]),
+        warnings=list(found.warnings),
+    )
+
+
+class _Teller:
+    """Tells a file's progress as named events."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._has_language = False
+
+    async def report(self, progress: Progress) -> None:
+        if progress.language and not self._has_language:
+            self._has_language = True
+            await self._tell(
+                "language",
+                {
+                    "language": progress.language,
+                    "language_probability": progress.language_probability,
+                },
+            )
+        for segment in progress.segments:
+            await self._tell("segment", segment_fields(segment))
+        await self._tell(
+            "progress",
+            {"position": round(progress.position, 3), "duration": progress.duration},
+        )
+
+    async def done(self, transcript: Transcript) -> None:
+        await self._tell("done", to_summary(transcript))

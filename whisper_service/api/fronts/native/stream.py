@@ -1,0 +1,140 @@
+"""WS /stream up to `ready`: admission before the handshake, then the first message."""
+
+import asyncio
+import logging
+import secrets
+
+from fastapi import APIRouter, HTTPException
+from pydantic import ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from whisper_service.api.catalog import check_model, resolve_model
+from whisper_service.api.fronts.native.encoder import Announcer, error_message
+from whisper_service.api.fronts.native.messages import ConfigMessage, ResumeMessage, parse_opening
+from whisper_service.api.fronts.native.resume import ResumePoint, ResumeTokens
+from whisper_service.api.fronts.native.session import StreamSession
+from whisper_service.api.live.pipeline import PlanRun, state_at
+from whisper_service.api.live.socket import deny
+from whisper_service.api.live.streams import LiveStreams
+from whisper_service.api.log_context import name_session
+from whisper_service.errors import (
+    BinaryBeforeConfig,
+    InternalError,
+    InvalidResumeToken,
+    PayloadTooLarge,
+    ServiceError,
+    TimedOut,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def stream_router(streams: LiveStreams, tokens: ResumeTokens) -> APIRouter:
+    """The socket's route. A refusal before the handshake is an HTTP answer, with Retry-After."""
+    router = APIRouter()
+    door = _Door(streams, tokens)
+
+    @router.websocket("/stream")
+    async def stream(socket: WebSocket) -> None:
+        try:
+            with streams.admit():
+                await door.serve(socket)
+        except ServiceError as error:
+            await deny(socket, error)
+
+    @router.get("/stream", include_in_schema=False)
+    async def no_socket() -> None:
+        with streams.admit():  # a page that was denied asks why
+            pass
+        raise HTTPException(
+            426, "/stream is a WebSocket: connect with ws:// or wss://.", {"Upgrade": "websocket"}
+        )
+
+    return router
+
+
+class _Door:
+    """Lets a client in: accepts, reads the first message, and hands over to a session."""
+
+    def __init__(self, streams: LiveStreams, tokens: ResumeTokens) -> None:
+        self._streams = streams
+        self._settings = streams.settings
+        self._tokens = tokens
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Serve one stream to its end; raises nothing of ours."""
+        await socket.accept()
+        try:
+            run = await self._open(socket)
+            session = StreamSession(socket, self._streams, run)
+            async with self._streams.container(run.config) as container:
+                with self._streams.open("stream", run.config.model_size, lambda: session.lag):
+                    await session.run(container)
+        except WebSocketDisconnect as gone:
+            logger.info("A stream's client left (%s)", gone.code)
+        except ServiceError as error:
+            await _refuse(socket, error)
+        except Exception:  # the API's shell: a bug must not reach the client
+            logger.exception("A stream failed")
+            await _refuse(socket, InternalError())
+
+    async def _open(self, socket: WebSocket) -> PlanRun[Announcer]:
+        opening = parse_opening(await self._first_message(socket))
+        if isinstance(opening, ResumeMessage):
+            point = self._resumed(opening.resume)
+        else:
+            point = await self._begun(opening)
+        name_session(point.session_id)
+        config = ConfigMessage.model_validate(point.config).stream_config()
+        await check_model(self._streams.decoder, config.model_size, config.decode)
+        watch = self._streams.watch("stream", config.model_size)
+        return PlanRun(config, point.state, Announcer(self._tokens, point), watch)
+
+    async def _begun(self, message: ConfigMessage) -> ResumePoint:
+        decoder = self._streams.decoder
+        model = await resolve_model(decoder, self._settings, message.model_size)
+        config = message.understood(model)
+        state = state_at(config.stream_config(), 0.0)
+        fields = config.model_dump(exclude={"type"})
+        return ResumePoint(secrets.token_hex(8), fields, state, seq=-1)
+
+    def _resumed(self, token: str) -> ResumePoint:
+        point = self._tokens.read(token)
+        try:
+            ConfigMessage.model_validate(point.config)
+        except ValidationError:
+            raise InvalidResumeToken(
+                "The resume token is of another version of the service; begin a new stream."
+            ) from None
+        return point
+
+    async def _first_message(self, socket: WebSocket) -> str:
+        limit = self._settings.config_timeout
+        try:
+            async with asyncio.timeout(limit):
+                message = await socket.receive()
+        except TimeoutError:
+            raise TimedOut(f"No configuration came within {limit:g} s.", limit=limit) from None
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        text: str | None = message.get("text")
+        if text is None:
+            raise BinaryBeforeConfig(
+                "The first message has to be text: the configuration, as JSON; {} is enough."
+            )
+        if len(text) > self._settings.max_message_bytes:
+            raise PayloadTooLarge(
+                f"The first message is longer than {self._settings.max_message_bytes:,} bytes.",
+                max_bytes=self._settings.max_message_bytes,
+            )
+        return text
+
+
+async def _refuse(socket: WebSocket, error: ServiceError) -> None:
+    """Tell and close, unless the client is gone already."""
+    try:
+        if socket.application_state is WebSocketState.CONNECTED:
+            await socket.send_text(error_message(error, seq=0))
+            await socket.close(error.ws_close_code, error.code)
+    except (WebSocketDisconnect, RuntimeError):
+        logger.info("A stream's client left before it was told: %s", error.code)

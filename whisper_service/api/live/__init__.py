@@ -1,0 +1,1 @@
+"""What every live stream goes through, whatever the protocol."""

@@ -1,0 +1,105 @@
+"""What every socket does besides its protocol: run its loops, read, notice a drain, refuse."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from starlette.types import Message
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from whisper_service.api.http.errors import Shape, error_response, own_shape
+from whisper_service.api.live.writer import Outlet
+from whisper_service.api.tasks import task_group
+from whisper_service.errors import (
+    IdleTimeout,
+    InternalError,
+    PayloadTooLarge,
+    Restarting,
+    ServiceError,
+)
+from whisper_service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DRAIN_INTERVAL = 0.5
+"""Seconds between two looks at whether the replica is going away; it has many to leave."""
+
+Loop = Coroutine[Any, Any, None]
+
+
+async def converse(outlet: Outlet, loops: list[Loop], fail: Callable[[ServiceError], None]) -> None:
+    """Run `loops` beside the outlet until it has closed, or the first of them fails: `fail` is told
+    why, and has to close the outlet. Raises `WebSocketDisconnect` if the client left."""
+    try:
+        async with task_group() as group:
+            working = group.create_task(_work(loops, fail))
+            await outlet.run()
+            working.cancel()
+    finally:
+        for loop in loops:
+            loop.close()  # those of a client that left before they began; the others have ended
+
+
+async def _work(loops: list[Loop], fail: Callable[[ServiceError], None]) -> None:
+    try:
+        async with task_group() as group:
+            for loop in loops:
+                group.create_task(loop)
+    except WebSocketDisconnect:
+        raise
+    except ServiceError as error:
+        fail(error)
+    except Exception:  # the API's shell: a bug must not reach the client
+        logger.exception("A stream failed")
+        fail(InternalError())
+
+
+async def next_message(
+    socket: WebSocket, settings: Settings, is_owed: Callable[[], bool]
+) -> Message:
+    """The client's next message. A client that `is_owed` an answer may be silent.
+
+    Raises `IdleTimeout`, `PayloadTooLarge`, and `WebSocketDisconnect` if there is no more.
+    """
+    limit, most = settings.stream_idle_timeout, settings.max_message_bytes
+    message = None
+    while message is None:
+        try:
+            async with asyncio.timeout(limit):
+                message = await socket.receive()
+        except TimeoutError:
+            if not is_owed():
+                raise IdleTimeout(
+                    f"Nothing was received for {limit:g} s; send audio or a keepalive message.",
+                    limit=limit,
+                ) from None
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    n_bytes = len(message.get("text") or message.get("bytes") or "")
+    if n_bytes > most:
+        raise PayloadTooLarge(
+            f"A message has {n_bytes:,} bytes; allowed are {most:,}.", max_bytes=most
+        )
+    return message
+
+
+async def watch_drain(draining: Callable[[], bool]) -> None:
+    """Raises `Restarting` once the replica goes away."""
+    while not draining():  # noqa: ASYNC110  Ray only has a flag, nothing to await
+        await asyncio.sleep(DRAIN_INTERVAL)
+    raise Restarting("This replica is going away; connect again.", retry_after=0)
+
+
+async def deny(
+    socket: WebSocket,
+    error: ServiceError,
+    headers: Mapping[str, str] | None = None,
+    *,
+    shape: Shape = own_shape,
+) -> None:
+    """Answer the handshake itself with a status, where the server can; with 403 where not."""
+    if "websocket.http.response" in socket.scope.get("extensions", {}):
+        await socket.send_denial_response(error_response(error, headers, shape=shape))
+    else:
+        await socket.close(error.ws_close_code, error.code)
