@@ -28,7 +28,8 @@ import whisper
 
 from benchmarks import grow, machine, peers
 from benchmarks.worker import CLOCKS, Make, Worker
-from whisper_service.engine.precision import Dtype, has_fast_bfloat16, has_vnni
+from whisper_service.engine.cpu import has_fast_bfloat16, has_vnni
+from whisper_service.engine.precision import Dtype
 from whisper_service.types import WINDOW_SECONDS, Audio
 
 DATA = Path(__file__).parents[1] / "tests" / "data"

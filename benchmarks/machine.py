@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from whisper.model import ModelDimensions
 
-from whisper_service.engine.precision import has_fast_bfloat16
+from whisper_service.engine.cpu import has_fast_bfloat16
 
 _ARITHMETIC = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
 """What a processor may have or not that decides which dtype is quick on it."""

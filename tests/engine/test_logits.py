@@ -5,9 +5,9 @@ import torch
 from whisper.model import ModelDimensions, Whisper
 
 from whisper_service.engine import attention, cache
+from whisper_service.engine.decoder import Decoder
 from whisper_service.engine.encoder import encode
 from whisper_service.engine.precision import EXACT
-from whisper_service.engine.step import Decoder
 from whisper_service.engine.weights import decoder_weights, encoder_weights
 
 TINY = ModelDimensions(80, 1500, 384, 6, 4, 51865, 448, 384, 6, 4)

@@ -1,8 +1,9 @@
 """Attention of the rows being decoded over the cache, in plain torch: any device, any dtype.
 
-The reference for `kernels`, which does the same on a CPU in one pass over each key and value.
+The reference for `engine.cpu`, which does the same in one pass over each key and value.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -96,3 +97,15 @@ def attend_audio(cache: Cache, layer: int, query: Tensor, rows: Rows) -> Tensor:
     by_slot[rows.slots, :, rows.queries] = query.view(len(rows), n_heads, width)
     attended = F.scaled_dot_product_attention(by_slot, keys, values)
     return attended[rows.slots, :, rows.queries].reshape(len(rows), -1)
+
+
+Attend = Callable[[Cache, int, Tensor, Rows], Tensor]
+"""(cache, layer, query or fused query, key and value, rows) -> [R, n_state]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """How a step attends to the tokens before it, and to the audio."""
+
+    past: Attend = attend_past
+    audio: Attend = attend_audio

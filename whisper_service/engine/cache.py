@@ -65,8 +65,8 @@ def n_bytes(dims: ModelDimensions, n_slots: int, n_lines: int, dtype: torch.dtyp
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros, on Linux's huge pages if it has any: every step reads all keys and values in use, and
-    looking up 74 MB by pages of 4 kB made tiny's eight rows wait 13 % longer."""
+    """Zeros, on Linux's huge pages if it has any: a step reads all keys and values in use, and
+    waits for the address of every page."""
     if device.type != "cpu" or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.zeros(shape, dtype=dtype, device=device)
     n_bytes = math.prod(shape) * dtype.itemsize

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from whisper_service.engine.cpu import topk
 from whisper_service.engine.run import Run
 from whisper_service.engine.sampling import Candidate
-from whisper_service.engine.top import top
 
 
 def choose(logits: Tensor, runs: Sequence[Run]) -> list[list[Candidate]]:
@@ -34,7 +34,7 @@ def likeliest(logits: Tensor) -> list[Candidate]:
 
 def _best(logits: Tensor, n: int) -> Tensor:
     """Choose each row's `n` likeliest; -> float32 [R, n, 2], (token, log-probability) pairs."""
-    values, tokens = top(logits.log_softmax(-1), n)  # in one pass; logsumexp takes three
+    values, tokens = topk(logits.log_softmax(-1), n)  # in one pass; logsumexp takes three
     # A token fits a float32 exactly, so that tokens and log-probabilities are one copy.
     return torch.stack([tokens.float(), values], dim=-1)
 

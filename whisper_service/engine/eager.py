@@ -8,11 +8,11 @@ from torch import Tensor
 from whisper_service.engine.attention import Rows
 from whisper_service.engine.cache import Cache
 from whisper_service.engine.candidates import choose
+from whisper_service.engine.decoder import Decoder
 from whisper_service.engine.rules import Rules
 from whisper_service.engine.run import Run
 from whisper_service.engine.sampling import Candidate
 from whisper_service.engine.send import send
-from whisper_service.engine.step import Decoder
 
 
 class Eager:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whisper_service.engine import frames
 from whisper_service.engine.weights import Block, EncoderWeights
 
 
@@ -39,9 +38,6 @@ def _add_block(block: Block, x: Tensor, weights: EncoderWeights, dtype: torch.dt
 def _attend(qkv: Tensor, weights: EncoderWeights) -> Tensor:
     """qkv [B, T, 3 * n_state] -> [B, T, n_state]."""
     n_batch, n_frames, width = qkv.shape
-    n_heads = weights.n_heads
-    if frames.is_faster(qkv, n_heads):
-        return torch.stack([frames.attend_frames(window, n_heads) for window in qkv])
-    heads = qkv.view(n_batch, n_frames, 3, n_heads, width // 3 // n_heads).permute(2, 0, 3, 1, 4)
+    heads = qkv.view(n_batch, n_frames, 3, weights.n_heads, -1).permute(2, 0, 3, 1, 4)
     attended = F.scaled_dot_product_attention(*heads)
     return attended.transpose(1, 2).reshape(n_batch, n_frames, width // 3)

@@ -17,8 +17,10 @@ from torch import Tensor
 from whisper.model import Whisper
 from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
-from whisper_service.engine import answer, cache, features, footprint, kernels, words
+from whisper_service.engine import answer, cache, features, footprint, words
 from whisper_service.engine.batch import Batch
+from whisper_service.engine.cpu import compiled_attention
+from whisper_service.engine.decoder import Decoder
 from whisper_service.engine.eager import Eager
 from whisper_service.engine.encoder import encode
 from whisper_service.engine.fallback import Result, is_silence
@@ -30,7 +32,6 @@ from whisper_service.engine.refusal import bad_audio, bad_options
 from whisper_service.engine.rules import Rules
 from whisper_service.engine.run import Run
 from whisper_service.engine.send import send
-from whisper_service.engine.step import Decoder
 from whisper_service.engine.ticket import Ticket
 from whisper_service.engine.weights import decoder_weights, encoder_weights
 from whisper_service.errors import ModelUnavailable, ServiceError
@@ -90,7 +91,7 @@ class Engine:
         n_lines = n_slots * footprint.LINES_PER_SLOT
         # One line more, for the places of a graph that hold no row.
         self._cache = cache.allocate(self.dims, n_slots, n_lines + 1, precision.dtype, self._device)
-        attention = kernels.attention_for(self._cache)
+        attention = compiled_attention(self._cache)
         if attention:
             self._decoder = decoder = replace(decoder, attention=attention)
         self._may_hear_less = attention is not None

@@ -20,15 +20,15 @@ import torch
 from torch import Tensor
 
 from whisper_service.engine import attention
-from whisper_service.engine.attention import Rows
+from whisper_service.engine.attention import Attention, Rows
 from whisper_service.engine.cache import Cache
 from whisper_service.engine.candidates import candidates, draw
+from whisper_service.engine.cpu import topk
+from whisper_service.engine.decoder import Decoder
 from whisper_service.engine.eager import Eager
 from whisper_service.engine.rules import Rules
 from whisper_service.engine.run import Run
 from whisper_service.engine.sampling import Candidate
-from whisper_service.engine.step import Attention, Decoder
-from whisper_service.engine.top import top
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ class Graphs:
         logits = self._logits[: shape.n_rows]
         logits.copy_(decoder.logits(decoder.step(self._cache, rows)))
         self._rules.mask(logits, facts[:, 3:])
-        values, found = top(logits.log_softmax(-1), shape.n_best)
+        values, found = topk(logits.log_softmax(-1), shape.n_best)
         best = self._best[: shape.n_rows, : shape.n_best]
         best[..., 0] = found.float()
         best[..., 1] = values

@@ -5,6 +5,8 @@ from typing import Literal
 
 import torch
 
+from whisper_service.engine.cpu import has_fast_bfloat16, has_vnni
+
 Dtype = Literal["auto", "float32", "float16", "bfloat16", "int8"]
 
 
@@ -15,8 +17,8 @@ class Precision:
     dtype: torch.dtype
     is_quantized: bool = False
     has_rough_vocabulary: bool = False
-    """Whether the product with the vocabulary is in 8-bit integers, which only decides which logits
-    are taken again in float32 (`Vocabulary`): a quarter of a step less, the same words."""
+    """Whether the product with the vocabulary is in 8-bit integers. It only selects the logits that
+    are then computed again in float32 (`Vocabulary`)."""
 
     @property
     def is_coarse(self) -> bool:
@@ -52,19 +54,3 @@ def _int8(device: torch.device) -> Precision:
         raise ValueError("int8 needs a processor with AVX512_VNNI; float32 runs on any")
     dtype = torch.bfloat16 if has_fast_bfloat16() else torch.float32
     return Precision(dtype, is_quantized=True, has_rough_vocabulary=True)
-
-
-def has_vnni() -> bool:
-    """Whether this processor multiplies 8-bit integers four at a time."""
-    return bool(torch.cpu.get_capabilities().get("avx512_vnni"))
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself (AVX512_BF16, AMX), so that it pays."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def has_avx512() -> bool:
-    """Whether this processor has registers of 16 float32 numbers."""
-    return bool(torch.cpu.get_capabilities().get("avx512_f"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from whisper_service.engine.top import top
+from whisper_service.engine.cpu import topk
 
 _N_CLOSE = 8
 """Logits taken again: beam search with five beams asks for six."""
@@ -32,7 +32,7 @@ class Vocabulary:
     def __call__(self, states: Tensor) -> Tensor:
         logits = self.project(states.to(self.dtype)).float()
         if self.times is not None:
-            _, close = top(logits, _N_CLOSE)
+            _, close = topk(logits, _N_CLOSE)
             near = self.embedding[close].float()
             logits.scatter_(1, close, torch.einsum("rkd,rd->rk", near, states))
             logits[:, -len(self.times) :] = states @ self.times.T

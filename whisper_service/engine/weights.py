@@ -14,19 +14,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from whisper.model import ResidualAttentionBlock, Whisper
 
-from whisper_service.engine.narrow import lossless_half, narrow
-from whisper_service.engine.precision import Precision, has_avx512, has_fast_bfloat16
-from whisper_service.engine.quantized import balance, quantized
-from whisper_service.engine.tile import beats_torch
+from whisper_service.engine.cpu import (
+    beats_torch,
+    float16_linear,
+    has_avx512,
+    has_fast_bfloat16,
+    int8_linear,
+    lossless_half,
+    smoothing_factors,
+)
+from whisper_service.engine.precision import Precision
 from whisper_service.engine.vocabulary import Vocabulary
 
 Linear = Callable[[Tensor], Tensor]
 """x [..., n_in] -> [..., n_out], in the dtype of x."""
 
 _WORTH_ROUNDING = 2**20
-"""Weights from which on int8 pays for the few rows of a decoder's step, which have to be rounded,
-too: on one Zen 4 core, bfloat16 took 0.07 ms for 1536 x 384 and 0.64 for 5120 x 1280, int8 0.10
-and 0.42. The encoder's 1,500 rows are always worth it (8.2 and 4.9 ms)."""
+"""Weights from which on int8 pays for the few rows of a decode step, which have to be rounded, too.
+For the encoder's 1,500 rows it always pays. Measured in docs/decisions/cpu-library.md."""
 _ROWS_HINT = 1500
 """Rows oneDNN expects when it lays out a matrix. It chose the same for 1, 8 and 1,500."""
 
@@ -46,8 +51,7 @@ class Dense:
 class Packed:
     """A projection in oneDNN's own layout.
 
-    `F.linear` lays a bfloat16 matrix out anew at every call: the vocabulary's 40 MB (tiny) took
-    8.1 ms at 8 rows on one Zen 4 core, packed 2.8 ms.
+    `F.linear` lays a bfloat16 matrix out anew at every call.
     """
 
     weight: Tensor
@@ -163,7 +167,7 @@ def decoder_weights(model: Whisper, precision: Precision) -> DecoderWeights:
         cross_key_value=_fused(key_values, precision, has_many_rows=True),
         vocabulary=Vocabulary(
             project=(
-                quantized(decoder.token_embedding.weight.detach(), None)
+                int8_linear(decoder.token_embedding.weight.detach(), None)
                 if precision.has_rough_vocabulary
                 else _linear(decoder.token_embedding.weight, None, precision)
             ),
@@ -214,13 +218,13 @@ def _block(
 
 def _rounded_mlp(block: ResidualAttentionBlock) -> tuple[Norm, Linear, Linear]:
     """Two thirds of a block's multiplications, in 8 bits. Rounding the projections around attention
-    too costs three more windows of 200 their words."""
+    too costs words (docs/decisions/coarse-arithmetic.md)."""
     norm, first, second = _norm(block.mlp_ln), block.mlp[0], block.mlp[2]
-    factors = balance(norm.weight, norm.bias, first.weight.detach())
+    factors = smoothing_factors(norm.weight, norm.bias, first.weight.detach())
     return (
         Norm(norm.weight / factors, norm.bias / factors),
-        Activated(quantized(first.weight.detach().float() * factors, first.bias.detach())),
-        quantized(second.weight.detach(), second.bias.detach()),
+        Activated(int8_linear(first.weight.detach().float() * factors, first.bias.detach())),
+        int8_linear(second.weight.detach(), second.bias.detach()),
     )
 
 
@@ -254,7 +258,7 @@ def _linear(
     matrix, bias = _as(weight, dtype), None if bias is None else _as(bias, dtype)
     if matrix.device.type == "cpu":
         if dtype == torch.float32 and beats_torch(has_many_rows=has_many_rows):
-            return narrow(matrix, bias)
+            return float16_linear(matrix, bias)
         if _has_onednn_loop(dtype):
             return Packed(torch.ops.mkldnn._reorder_linear_weight(matrix, _ROWS_HINT), bias)
     return Dense(matrix, bias)

@@ -4,7 +4,7 @@ Weights are rounded once, each output channel by its own scale; activations at e
 by its own range, so that a row's result never depends on the rows beside it. The product is
 oneDNN's. The scheme is that of LLM.int8() (arXiv:2208.07339, section 2.1) with zero points (after a
 GELU nearly all is above zero, and half of a symmetric range would be empty) instead of outliers'
-path; channels that are larger than others are made smaller before: see `balance`.
+path; channels that are larger than others are made smaller before: see `smoothing_factors`.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -17,18 +17,18 @@ import torch
 from numba import carray, cfunc
 from torch import Tensor
 
-from whisper_service.engine import compiled
-from whisper_service.engine.compiled import LOOP, SIGNATURE, pointer
+from whisper_service.engine.cpu import openmp
+from whisper_service.engine.cpu.openmp import LOOP, SIGNATURE, pointer
 
 _MIDDLE = 128
-"""oneDNN's fast products take unsigned activations less a zero point that is the same for all
-rows; what a row's own differs from it by is added afterwards."""
+"""oneDNN's fast products subtract one zero point from the unsigned activations of all rows; a row's
+difference from it is added afterwards."""
 _WEIGHT_STEPS, _STEPS = 127, 255
 _SMALLEST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Quantized:
+class Int8Linear:
     """A projection whose matrix is int8 in oneDNN's own layout."""
 
     weight: Tensor
@@ -44,7 +44,7 @@ class Quantized:
 
     def __call__(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        rounded, scale, zero = rounded_rows(rows)
+        rounded, scale, zero = quantize_rows(rows)
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             rounded, 1.0, _MIDDLE, self.weight, self.scales, self.zeros, None,
             1.0, 0, torch.float32, "none", [], "",
@@ -53,21 +53,21 @@ class Quantized:
 
     def _to_scale(self, y: Tensor, scale: Tensor, zero: Tensor, dtype: torch.dtype) -> Tensor:
         """(y + (128 - zero) * sums) * scale + bias: in torch's steps four passes over memory."""
-        if compiled.openmp() is None:
+        if openmp.library() is None:
             y.addcmul_(_MIDDLE - zero, self.sums).mul_(scale)
             return y.add_(self.bias).to(dtype)
         out = torch.empty(y.shape, dtype=dtype)
         kernel = _scaling(dtype == torch.bfloat16)
-        compiled.run(kernel, (y, scale, zero, self.sums, self.bias, out), tuple(y.shape))
+        openmp.run(kernel, (y, scale, zero, self.sums, self.bias, out), tuple(y.shape))
         return out
 
 
-def quantized(weight: Tensor, bias: Tensor | None) -> Quantized:
+def int8_linear(weight: Tensor, bias: Tensor | None) -> Int8Linear:
     """Round a matrix [n_out, n_in] of any float dtype."""
     exact = weight.float()
     scales = exact.abs().amax(1).clamp_(min=_SMALLEST) / _WEIGHT_STEPS
     rounded = (exact / scales[:, None]).round_()
-    return Quantized(
+    return Int8Linear(
         weight=torch.ops.onednn.qlinear_prepack(rounded.to(torch.int8), None),
         scales=scales,
         zeros=torch.zeros(len(scales), dtype=torch.int32),
@@ -76,8 +76,8 @@ def quantized(weight: Tensor, bias: Tensor | None) -> Quantized:
     )
 
 
-def balance(norm_weight: Tensor, norm_bias: Tensor, weight: Tensor) -> Tensor:
-    """By what to divide each channel between a layer norm and the matrix [n_out, n] after it.
+def smoothing_factors(norm_weight: Tensor, norm_bias: Tensor, weight: Tensor) -> Tensor:
+    """Factors to divide each channel by between a layer norm and the matrix [n_out, n] after it.
 
     A row is rounded in steps of its largest number, and a norm's gains make some channels many
     times as large as others. Dividing them by float32 [n], and multiplying the matrix's columns by
@@ -91,13 +91,13 @@ def balance(norm_weight: Tensor, norm_bias: Tensor, weight: Tensor) -> Tensor:
     return factors / factors.log().mean().exp()
 
 
-def rounded_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rows [R, n], bfloat16 or float32 -> uint8 [R, n], scale and zero point float32 [R, 1].
 
-    In torch's steps 1,500 rows of 1,536 take as long as the product with 384 channels.
+    With torch's operations this would take as long as the product itself.
     """
     rows = rows.contiguous()
-    if compiled.openmp() is None:
+    if openmp.library() is None:
         lowest = rows.amin(-1, keepdim=True).float().clamp_(max=0)
         highest = rows.amax(-1, keepdim=True).float().clamp_(min=0)
         scale = (highest - lowest).clamp_(min=_SMALLEST) / _STEPS
@@ -106,18 +106,18 @@ def rounded_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rounded = torch.empty(rows.shape, dtype=torch.uint8)
     scale, zero = torch.empty(len(rows), 1), torch.empty(len(rows), 1)
     kernel = _rounding(rows.dtype == torch.bfloat16)
-    compiled.run(kernel, (rows, rounded, scale, zero), tuple(rows.shape))
+    openmp.run(kernel, (rows, rounded, scale, zero), tuple(rows.shape))
     return rounded, scale, zero
 
 
 @cache
 def _rounding(is_bfloat16: bool) -> Any:
-    """Compile `rounded_rows` for a number format."""
+    """Compile `quantize_rows` for a number format."""
     number = np.uint16 if is_bfloat16 else np.uint32
     ordered = np.int16 if is_bfloat16 else np.int32
-    load = compiled.load_bfloat16 if is_bfloat16 else compiled.load_float32
-    in_order = compiled.in_order(is_bfloat16)
-    share = compiled.share()
+    load = openmp.load_bfloat16 if is_bfloat16 else openmp.load_float32
+    in_order = openmp.in_order(is_bfloat16=is_bfloat16)
+    share = openmp.share()
 
     @cfunc(SIGNATURE, **LOOP)
     def rounding(arguments: Any) -> None:
@@ -149,10 +149,10 @@ def _rounding(is_bfloat16: bool) -> Any:
 
 @cache
 def _scaling(is_bfloat16: bool) -> Any:
-    """Compile `Quantized._to_scale` for a number format."""
+    """Compile `Int8Linear._to_scale` for a number format."""
     number = np.uint16 if is_bfloat16 else np.float32
-    store = compiled.store_bfloat16 if is_bfloat16 else compiled.same
-    share = compiled.share()
+    store = openmp.store_bfloat16 if is_bfloat16 else openmp.same
+    share = openmp.share()
 
     @cfunc(SIGNATURE, **LOOP)
     def scaling(arguments: Any) -> None:

@@ -3,27 +3,16 @@
 Owns the arithmetic of Whisper's decoder. Refuses to know which token comes next and why.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whisper_service.engine import attention
-from whisper_service.engine.attention import Rows
+from whisper_service.engine.attention import Attention, Rows
 from whisper_service.engine.cache import Cache
 from whisper_service.engine.weights import Block, DecoderWeights
-
-Attend = Callable[[Cache, int, Tensor, Rows], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """The two ways a row looks back; replaced by `kernels` where those run."""
-
-    past: Attend = attention.attend_past
-    audio: Attend = attention.attend_audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +26,7 @@ class Decoder:
         """Put each window's cross-attention keys and values into its slot.
 
         features [B, T, n_state]: all 1,500 frames, or fewer where `attention` goes by
-        `Cache.heard`, as `kernels` does.
+        `Cache.heard`, as `engine.cpu`'s does.
         """
         n_layers, _, _, n_heads, _, width = cache.cross.shape
         n_frames = features.shape[1]

@@ -1,10 +1,8 @@
-"""The attention of `attention`, compiled for the CPU it runs on: each key and value is read once.
+"""The decoder's attention (`engine.attention`), compiled for this CPU: each key and value is read
+once.
 
 Scores, softmax and sum of a head stay in the cache of the core that works on it, in float32,
-whatever the tensors are in. torch's products of one row with 1,500 keys took 2.4 ms for tiny's
-eight rows on one Zen 4 core, this 1.0 ms, which is what reading the keys and values takes.
-
-Where torch has no GNU OpenMP, there is none (`attention_for` is None).
+whatever the dtype of the tensors. It needs the GNU OpenMP that torch has loaded.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -16,17 +14,16 @@ import torch
 from numba import carray, cfunc, njit
 from torch import Tensor
 
-from whisper_service.engine import compiled
-from whisper_service.engine.attention import Rows
+from whisper_service.engine.attention import Attention, Rows
 from whisper_service.engine.cache import Cache
-from whisper_service.engine.compiled import LOOP, SIGNATURE, pointer
-from whisper_service.engine.step import Attention
+from whisper_service.engine.cpu import openmp
+from whisper_service.engine.cpu.openmp import LOOP, SIGNATURE, pointer
 
 
-def attention_for(store: Cache) -> Attention | None:
-    """The compiled attention over `store`; None where it cannot be had."""
+def compiled_attention(store: Cache) -> Attention | None:
+    """The compiled attention over `store`; None for a GPU, for float16 and without GNU OpenMP."""
     is_known = store.cross.dtype in (torch.float32, torch.bfloat16)
-    if store.cross.device.type != "cpu" or not is_known or compiled.openmp() is None:
+    if store.cross.device.type != "cpu" or not is_known or openmp.library() is None:
         return None
     width = store.cross.shape[-1]
     past, audio = _compiled(store.cross.dtype == torch.bfloat16, width)
@@ -35,7 +32,7 @@ def attention_for(store: Cache) -> Attention | None:
         """As `attention.attend_past`."""
         _, _, n_lines, n_ctx, n_heads, _ = store.past.shape
         out = qkv.new_empty(len(rows), n_heads * width)
-        compiled.run(
+        openmp.run(
             past,
             (qkv, store.past[layer], store.table, rows.lines, rows.positions, out),
             (len(rows), n_heads, n_lines, n_ctx),
@@ -46,7 +43,7 @@ def attention_for(store: Cache) -> Attention | None:
         """As `attention.attend_audio`."""
         _, _, n_slots, n_heads, n_frames, _ = store.cross.shape
         out = torch.empty_like(query)
-        compiled.run(
+        openmp.run(
             audio,
             (query, store.cross[layer], rows.slots, store.heard, out),
             (len(rows), n_heads, n_slots, n_frames),
@@ -58,11 +55,11 @@ def attention_for(store: Cache) -> Attention | None:
 
 @cache
 def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
-    """Compile both kernels for a number format and a head's width; about five seconds, once."""
+    """Compile both kernels for a number format and a head's width, which takes seconds."""
     number = np.uint16 if is_bfloat16 else np.float32
-    load = compiled.load_bfloat16 if is_bfloat16 else compiled.same
-    store = compiled.store_bfloat16 if is_bfloat16 else compiled.same
-    share = compiled.share()
+    load = openmp.load_bfloat16 if is_bfloat16 else openmp.same
+    store = openmp.store_bfloat16 if is_bfloat16 else openmp.same
+    share = openmp.share()
 
     @njit(**LOOP)
     def dot(a: Any, b: Any) -> Any:
@@ -135,7 +132,7 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
     return past, audio
 
 
-_in_order = compiled.in_order(False)
+_in_order = openmp.in_order(is_bfloat16=False)
 
 
 @njit(**LOOP)

@@ -1,4 +1,4 @@
-"""A few rows times a panel of columns, in float32: the inner loop of products on a CPU.
+"""A few rows times a panel of columns, in float32: the inner loop of matrix products on a CPU.
 
 It is GotoBLAS's (Goto and van de Geijn 2008, doi:10.1145/1356052.1356053): a panel lies in memory
 in the order in which it is read, and the sums stay in registers until they are whole. numba would
@@ -14,18 +14,18 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from whisper_service.engine import compiled
-from whisper_service.engine.precision import has_avx512
+from whisper_service.engine.cpu import openmp
+from whisper_service.engine.cpu.processor import has_avx512
 
 _VECTORS = 4
-"""Registers side by side in a panel: one row alone waits for no sum."""
+"""Registers side by side in a panel, so that one row alone has sums that wait for nothing."""
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
 def beats_torch(*, has_many_rows: bool) -> bool:
-    """Whether products on the tile are faster than torch's: wherever it runs with a few rows, with
-    1,500 where there is no AVX512, for which torch's libraries have loops of their own."""
-    return compiled.openmp() is not None and not (has_many_rows and has_avx512())
+    """Whether products on the tile are faster than torch's: with few rows wherever it runs, with
+    1,500 only without AVX512, for which torch's libraries have good loops."""
+    return openmp.library() is not None and not (has_many_rows and has_avx512())
 
 
 def panel_width() -> int:
@@ -34,7 +34,7 @@ def panel_width() -> int:
 
 
 def most_rows() -> int:
-    """Whose sums, with a vector of weights and a number of each, fit the 16 or 32 registers."""
+    """Rows whose accumulators fit in the SIMD registers: 16 of AVX2, 32 of AVX512."""
     return 6 if has_avx512() else 3
 
 
@@ -45,12 +45,11 @@ def _lanes() -> int:
 
 @cache
 def tile(is_half: bool) -> Any:
-    """The compiled `tile(n, x, x_stride, panel, n_in, start, start_stride, out, out_stride)`.
+    """The compiled `tile(n, x, x_stride, panel, n_in, bias, out, out_stride)`.
 
     Addresses are int64. n rows of x, float32 [n, n_in], up to `most_rows()`, times the panel,
-    float32 or float16 [n_in, panel_width()], plus `start`, float32 [n, panel_width()]: a bias,
-    whose stride is 0, or what is in `out` already. Strides count numbers between rows. A row's
-    result does not depend on n.
+    float32 or float16 [n_in, panel_width()], plus `bias`, float32 [panel_width()]. Strides count
+    numbers between rows. A row's result does not depend on n.
     """
     lanes = _lanes()
     name = f"tile_{'half' if is_half else 'single'}"
@@ -63,8 +62,7 @@ def tile(is_half: bool) -> Any:
         x_stride: Any,
         panel: Any,
         n_in: Any,
-        start: Any,
-        start_stride: Any,
+        bias: Any,
         out: Any,
         out_stride: Any,
     ) -> tuple[Any, Callable[..., Any]]:
@@ -75,14 +73,14 @@ def tile(is_half: bool) -> Any:
             builder.call(function, arguments)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 9), build
+        return types.void(*[types.int64] * 8), build
 
     return call
 
 
 def _define(module: Any, name: str, weight: Any, lanes: int) -> Any:
     """Write `tile` as LLVM's instructions: a loop for each number of rows."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT64] * 9), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT64] * 8), name)
     function.linkage = "internal"
     entry, last = function.append_basic_block("entry"), function.append_basic_block("last")
     ir.IRBuilder(last).ret_void()
@@ -98,7 +96,7 @@ def _define(module: Any, name: str, weight: Any, lanes: int) -> Any:
 def _define_rows(
     function: Any, before: Any, after: Any, n_rows: int, weight: Any, lanes: int
 ) -> None:
-    _, x, x_stride, weights, n_in, first, first_stride, out, out_stride = function.args
+    _, x, x_stride, weights, n_in, bias, out, out_stride = function.args
     vector = ir.VectorType(_FLOAT, lanes)
     multiply_add = f"llvm.fma.v{lanes}f32"
     fma = function.module.globals.get(multiply_add) or ir.Function(
@@ -148,12 +146,9 @@ def _define_rows(
 
     builder = ir.IRBuilder(end)
     for row in range(n_rows):
-        origin = builder.mul(_INT64(row), first_stride)
         place = builder.mul(_INT64(row), out_stride)
         for v in range(_VECTORS):
-            shift = load(
-                builder, at(builder, first, builder.add(origin, _INT64(v * lanes)), _FLOAT), _FLOAT
-            )
+            shift = load(builder, at(builder, bias, _INT64(v * lanes), _FLOAT), _FLOAT)
             target = at(builder, out, builder.add(place, _INT64(v * lanes)), _FLOAT)
             total = builder.fadd(added[row][v], shift)
             builder.store(total, builder.bitcast(target, vector.as_pointer())).align = 4

@@ -1,12 +1,9 @@
-"""Projections in float32 over a matrix kept in float16, which is what OpenAI's checkpoints hold.
+"""Projections in float32 over a matrix kept in float16, the format of OpenAI's checkpoints.
 
-Nothing is rounded: a float16 becomes the same number in float32 while it is read, and a step of
-the decoder, which reads every matrix for a few rows, reads half the bytes. A row's result is the
-same to the last bit whatever rows are beside it. A matrix that float16 does not hold is kept in
-float32.
-
-torch's own product is MKL's, which is slow with few rows on processors of other makers: one row
-times tiny's vocabulary took 11 ms on two AMD cores without AVX512, this takes 0.9.
+Nothing is rounded: a float16 becomes the same number in float32 while it is read, and a decode
+step, which reads every matrix for a few rows, reads half the bytes. A matrix that float16 cannot
+represent is kept in float32. A row's result is the same to the last bit whichever rows are beside
+it. torch's own product is MKL's, which is slow with few rows on processors of other makers.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -20,13 +17,13 @@ import torch.nn.functional as F
 from numba import carray, cfunc
 from torch import Tensor
 
-from whisper_service.engine import compiled
-from whisper_service.engine.compiled import LOOP, SIGNATURE, pointer
-from whisper_service.engine.tile import most_rows, panel_width, tile
+from whisper_service.engine.cpu import openmp
+from whisper_service.engine.cpu.gemm import most_rows, panel_width, tile
+from whisper_service.engine.cpu.openmp import LOOP, SIGNATURE, pointer
 
 
 @dataclass(frozen=True, slots=True)
-class Narrow:
+class Float16Linear:
     """A projection [n_in] -> [n_out] of float32 rows."""
 
     panels: Tensor
@@ -38,7 +35,7 @@ class Narrow:
     def __call__(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).contiguous()
         out = torch.empty(len(rows), self.n_out)
-        compiled.run(
+        openmp.run(
             _kernel(self.panels.dtype == torch.float16),
             (rows, self.panels, self.bias, out),
             (len(rows), rows.shape[1], self.n_out),
@@ -46,14 +43,14 @@ class Narrow:
         return out.view(*x.shape[:-1], self.n_out)
 
 
-def narrow(weight: Tensor, bias: Tensor | None) -> Narrow:
+def float16_linear(weight: Tensor, bias: Tensor | None) -> Float16Linear:
     """Lay out a float matrix [n_out, n_in]."""
     n_out, n_in = weight.shape
     missing = -n_out % panel_width()
     padded = F.pad(lossless_half(weight), (0, 0, 0, missing))
     panels = padded.view(-1, panel_width(), n_in).transpose(1, 2).contiguous()
     shifts = torch.zeros(n_out) if bias is None else bias.float()
-    return Narrow(panels, F.pad(shifts, (0, missing)), n_out)
+    return Float16Linear(panels, F.pad(shifts, (0, missing)), n_out)
 
 
 def lossless_half(weight: Tensor) -> Tensor:
@@ -68,7 +65,7 @@ def _kernel(is_half: bool) -> Any:
     number = np.uint16 if is_half else np.float32
     size = np.int64(np.dtype(number).itemsize)
     multiply = tile(is_half)
-    share = compiled.share()
+    share = openmp.share()
 
     @cfunc(SIGNATURE, **LOOP)
     def project(arguments: Any) -> None:
@@ -86,10 +83,10 @@ def _kernel(is_half: bool) -> Any:
                 n = min(most, n_rows - row)
                 if n_columns == width:
                     target = out + (row * n_out + column) * 4
-                    multiply(n, x + row * n_in * 4, n_in, weights, n_in, bias, 0, target, n_out)
+                    multiply(n, x + row * n_in * 4, n_in, weights, n_in, bias, target, n_out)
                 else:
                     multiply(
-                        n, x + row * n_in * 4, n_in, weights, n_in, bias, 0, edge.ctypes.data, width
+                        n, x + row * n_in * 4, n_in, weights, n_in, bias, edge.ctypes.data, width
                     )
                     for i in range(n):
                         for j in range(n_columns):

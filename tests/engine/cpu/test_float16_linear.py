@@ -4,13 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from whisper_service.engine import compiled
-from whisper_service.engine.narrow import narrow
-from whisper_service.engine.tile import panel_width
+from whisper_service.engine.cpu import float16_linear, openmp
+from whisper_service.engine.cpu.gemm import panel_width
 
 WIDTH = 384
 
-pytestmark = pytest.mark.skipif(compiled.openmp() is None, reason="torch has no GNU OpenMP here")
+pytestmark = pytest.mark.skipif(openmp.library() is None, reason="torch has no GNU OpenMP here")
 
 
 def matrix(n_out: int, *, is_half: bool = True) -> torch.Tensor:
@@ -28,12 +27,12 @@ def rows(n_rows: int) -> torch.Tensor:
 def test_it_is_the_product(n_rows: int, n_out: int, is_half: bool) -> None:
     weight, bias, x = matrix(n_out, is_half=is_half), torch.arange(float(n_out)), rows(n_rows)
     exact = F.linear(x.double(), weight.double(), bias.double()).float()
-    torch.testing.assert_close(narrow(weight, bias)(x), exact, atol=1e-5, rtol=1e-6)
+    torch.testing.assert_close(float16_linear(weight, bias)(x), exact, atol=1e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_row_is_the_same_to_the_last_bit_whatever_is_beside_it(n_threads: int) -> None:
-    linear, x = narrow(matrix(100), None), rows(20)
+    linear, x = float16_linear(matrix(100), None), rows(20)
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     together = linear(x)
@@ -42,11 +41,11 @@ def test_a_row_is_the_same_to_the_last_bit_whatever_is_beside_it(n_threads: int)
 
 
 def test_half_the_memory_where_that_loses_nothing_and_only_there() -> None:
-    assert narrow(matrix(64), None).panels.dtype == torch.float16
-    assert narrow(matrix(64, is_half=False), None).panels.dtype == torch.float32
+    assert float16_linear(matrix(64), None).panels.dtype == torch.float16
+    assert float16_linear(matrix(64, is_half=False), None).panels.dtype == torch.float32
 
 
 def test_batches_keep_their_shape_and_views_are_read_as_they_are() -> None:
-    linear, x = narrow(matrix(64), None), rows(12)
+    linear, x = float16_linear(matrix(64), None), rows(12)
     assert torch.equal(linear(x.view(3, 4, WIDTH)), linear(x).view(3, 4, 64))
     assert torch.equal(linear(x[::2]), linear(x)[::2])

@@ -6,8 +6,9 @@ import pytest
 import torch
 from whisper.model import ModelDimensions
 
-from whisper_service.engine import attention, cache, kernels
-from whisper_service.engine.step import Attention
+from whisper_service.engine import attention, cache
+from whisper_service.engine.attention import Attention
+from whisper_service.engine.cpu import compiled_attention
 
 DIMS = ModelDimensions(80, 1500, 384, 6, 1, 51865, 448, 384, 6, 2)
 N_ROWS = 5
@@ -25,7 +26,7 @@ def store(request: pytest.FixtureRequest) -> cache.Cache:
 
 @pytest.fixture
 def compiled(store: cache.Cache) -> Attention:
-    found = kernels.attention_for(store)
+    found = compiled_attention(store)
     if found is None:
         pytest.skip("torch has no GNU OpenMP here")
     return found
@@ -90,4 +91,4 @@ def test_past(store: cache.Cache, compiled: Attention, rows: attention.Rows) -> 
 
 def test_none_for_numbers_it_does_not_know() -> None:
     store = cache.allocate(DIMS, 1, 1, torch.float16, torch.device("cpu"))
-    assert kernels.attention_for(store) is None
+    assert compiled_attention(store) is None

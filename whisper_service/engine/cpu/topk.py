@@ -1,4 +1,4 @@
-"""The highest logits of each row, found on a CPU in a fraction of the time of `Tensor.topk`."""
+"""The highest logits of each row; on a CPU `Tensor.topk` takes many times as long."""
 
 import torch
 from torch import Tensor
@@ -6,11 +6,10 @@ from torch import Tensor
 _BLOCK = 64
 
 
-def top(logits: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def topk(logits: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Logits [R, V] -> values [R, n], best first, and their tokens int64 [R, n].
 
-    The n highest are in the n blocks with the highest maxima, and a CPU takes maxima of blocks 16
-    times faster than it finds where a row's maximum is (0.03 against 0.55 ms for 8 x 51,865).
+    The n highest are in the n blocks with the highest maxima, and maxima of blocks are cheap.
     """
     n_rows, n_vocab = logits.shape
     n_blocks = n_vocab // _BLOCK
