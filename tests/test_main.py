@@ -23,7 +23,7 @@ from ray.serve.schema import (
 
 import main
 from whisper_service.keys.file import KeysError
-from whisper_service.serving import deployments, proxy
+from whisper_service.serving import deployments, local, proxy
 from whisper_service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +166,7 @@ def test_dashboard_that_others_reach_asks_for_a_token(
     host: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", {})
-    main._prepare_environment(Settings(dashboard_host=host))
+    local._prepare_environment(Settings(dashboard_host=host))
     assert os.environ["RAY_AUTH_MODE"] == expected
 
 
@@ -175,8 +175,8 @@ def test_terminal_warns_of_an_open_service_and_says_where_the_dashboards_token_i
 ) -> None:
     monkeypatch.setattr(os, "environ", {})
     settings = Settings(host="0.0.0.0", dashboard_host="0.0.0.0")
-    main._prepare_environment(settings)
-    lines = main._where_to_go(settings, 8000)
+    local._prepare_environment(settings)
+    lines = local._where_to_go(settings, 8000)
     assert "WARNING" in lines
     assert "`ray get-auth-token`" in lines
     assert "docker exec" in lines
@@ -192,22 +192,22 @@ def test_terminal_warns_of_an_open_service_and_says_where_the_dashboards_token_i
     ],
 )
 def test_addresses_can_be_opened_as_they_are_printed(host: str, shown: str) -> None:
-    assert shown in main._where_to_go(Settings(host=host), 8000)
+    assert shown in local._where_to_go(Settings(host=host), 8000)
 
 
 def test_proxies_answer_for_replicas_that_die(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {})
-    main._prepare_environment(Settings())
+    local._prepare_environment(Settings())
     assert os.environ[proxy.CALLBACK_VARIABLE] == proxy.CALLBACK
 
 
 def test_more_gpus_than_there_are_is_said_instead_of_waited_for() -> None:
-    assert "asks for 2 GPUs" in str(main._missing_gpus(Settings(asr_num_gpus=2), 1))
-    assert main._missing_gpus(Settings(asr_num_gpus=0.5), 1) is None
+    assert "asks for 2 GPUs" in str(local._missing_gpus(Settings(asr_num_gpus=2), 1))
+    assert local._missing_gpus(Settings(asr_num_gpus=0.5), 1) is None
 
 
 def test_small_machine_is_told_of_enough_cpus_for_all_replicas() -> None:
-    assert main._num_cpus(Settings(asr_max_replicas=50, asr_num_cpus=2.5)) >= 125
+    assert local._num_cpus(Settings(asr_max_replicas=50, asr_num_cpus=2.5)) >= 125
 
 
 def test_terminal_is_told_where_the_models_come_from(tmp_path: Path) -> None:
@@ -248,5 +248,5 @@ def test_a_replica_that_cannot_start_is_told_by_its_own_last_words() -> None:
             "WhisperService": status("HEALTHY", ""),
         },
     )
-    assert main._reasons({"whisper": application}) == "RuntimeError: It has no GPU."
-    assert main._reasons({}) == ""
+    assert local._reasons({"whisper": application}) == "RuntimeError: It has no GPU."
+    assert local._reasons({}) == ""

@@ -9,6 +9,7 @@ import base64
 import binascii
 import difflib
 import re
+import textwrap
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -525,7 +526,9 @@ def misspelt_variables(environment: Iterable[str]) -> list[str]:
             continue
         nearest = difflib.get_close_matches(name.upper(), known, n=1)
         hint = (
-            f"; did you mean {nearest[0]}?" if nearest else "; `python -m main --help` lists all."
+            f"; did you mean {nearest[0]}?"
+            if nearest
+            else "; `whisper-streaming serve --help` lists all."
         )
         sentences.append(f"{name} is no setting and does nothing{hint}")
     return sentences
@@ -539,6 +542,21 @@ def settings_markdown() -> str:
         default = f"`{shown}`" if shown else ""
         rows.append(f"| `WHISPER_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
+
+
+def settings_text() -> str:
+    """Every setting as lines for a terminal: the variable, its default and what it means."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        lines.append(f"  WHISPER_{name.upper()}={default_text(field.default)}")
+        lines += textwrap.wrap(
+            field.description or "",
+            72,
+            initial_indent=" " * 6,
+            subsequent_indent=" " * 6,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
 
 
 def default_text(default: object) -> str:

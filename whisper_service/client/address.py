@@ -1,21 +1,26 @@
-"""Where a service is: the arguments that say it, and addresses from whatever a person writes."""
+"""Where a service is: the options that say it, and addresses from whatever a person writes."""
 
-import argparse
-import os
+from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
+
+import typer
 
 from whisper_service.client.failure import ClientFailure, ExitCode
 from whisper_service.client.key import VARIABLE
 
+DEFAULT_URL = "http://localhost:8000"
+_PANEL = "Service"
 
-def add_service(command: argparse.ArgumentParser) -> None:
-    """Let a command be told which service to use, and with which key: --url and --key."""
-    command.add_argument("--url", default="http://localhost:8000", help="the service (%(default)s)")
-    command.add_argument(
-        "--key",
-        default=os.environ.get(VARIABLE),
-        help=f"an API key; better in {VARIABLE}, since others can see arguments",
-    )
+Url = Annotated[str, typer.Option(help="Address of the service.", rich_help_panel=_PANEL)]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        envvar=VARIABLE,
+        help="API key; better in the variable, since other users can see arguments.",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
 
 
 def http_address(url: str) -> str:

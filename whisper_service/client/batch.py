@@ -22,7 +22,7 @@ class Wanted:
     key: str | None
     form: Mapping[str, str]
     """The fields of the upload."""
-    ending: str
+    ending: output.Form
     """The format of the results, by the ending of their files."""
     output: Path | None
     """A folder, or a file for one result; None is standard output."""

@@ -6,11 +6,12 @@ from typing import Any
 
 
 class ExitCode(IntEnum):
-    """How a command ends; 2 is argparse's own, for wrong arguments."""
+    """How a command ends."""
 
     OK = 0
     REFUSED = 1
     """The service answered with an error."""
+    WRONG_ARGUMENTS = 2
     UNREACHABLE = 3
     """No connection could be made, or it broke and could not be made again."""
     UNREADABLE = 4

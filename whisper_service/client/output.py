@@ -3,13 +3,20 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from whisper_service import formats
 from whisper_service.client.failure import ClientFailure, ExitCode
 from whisper_service.types import Segment, Transcript, Word
 
-FORMATS = {"txt": "text", "srt": "srt", "vtt": "vtt", "json": "verbose_json", "tsv": "tsv"}
+Form = Literal["txt", "srt", "vtt", "json", "tsv"]
+FORMATS: dict[Form, str] = {
+    "txt": "text",
+    "srt": "srt",
+    "vtt": "vtt",
+    "json": "verbose_json",
+    "tsv": "tsv",
+}
 """The file's ending, to the format's name in the service."""
 
 
@@ -57,7 +64,7 @@ def transcript_of(
     )
 
 
-def write(transcript: Transcript, form: str, path: Path | None) -> None:
+def write(transcript: Transcript, form: Form, path: Path | None) -> None:
     """Write to a file, or to standard output."""
     text = formats.FORMATS[FORMATS[form]].render(transcript)
     if not text.endswith("\n"):

@@ -1,85 +1,94 @@
-"""The command line of the bridge: where it listens, where the service is, and the limits."""
+"""The command `wyoming`: where the bridge listens, where the service is, and the limits."""
 
-import argparse
 import asyncio
 import logging
-import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import typer
 from wyoming.server import AsyncServer
 
-from whisper_service.client.address import add_service, http_address
+from whisper_service.client.address import DEFAULT_URL, Key, Url, http_address
 from whisper_service.client.failure import ClientFailure, ExitCode
+from whisper_service.command import epilog, fail, new_app, run
 from whisper_service.wyoming.conversation import Conversation, Door
 from whisper_service.wyoming.description import describe
 from whisper_service.wyoming.utterance import Limits, Service
 
 logger = logging.getLogger(__name__)
 
-_EPILOG = """\
-Wyoming has no keys and no encryption: whoever reaches the port can use the service, with the
-bridge's key. Bind it where only Home Assistant does, or behind a firewall.
+HELP = epilog(
+    (
+        "Safety",
+        "Wyoming has no keys and no encryption: whoever reaches the port can use the service, with"
+        " the bridge's key. Bind it where only Home Assistant is, or behind a firewall.",
+    ),
+    (
+        "Example",
+        "  whisper-streaming wyoming --uri tcp://0.0.0.0:10300 --url http://whisper:8000",
+    ),
+    (
+        "Exit status",
+        "  0    terminated\n  2    wrong arguments\n  3    the port is taken\n  130  interrupted",
+    ),
+)
+_LIMITS = Limits()
 
-example:
-  python -m whisper_service.wyoming --uri tcp://0.0.0.0:10300 --url http://localhost:8000
-"""
+app = new_app("Let Home Assistant, and all that speaks Wyoming, use a running service.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C, and return the process's exit code."""
-    command = parser()
-    options = command.parse_args(arguments)
+    return run(app, "python -m whisper_service.wyoming", arguments)
+
+
+def _seconds(meaning: str) -> Any:
+    return typer.Option(metavar="SECONDS", help=meaning, rich_help_panel="Limits")
+
+
+@app.command(epilog=HELP)
+def wyoming(
+    uri: Annotated[
+        str, typer.Option(help="Where it listens: tcp://HOST:PORT or unix://PATH.")
+    ] = "tcp://127.0.0.1:10300",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Where a client names none (the service's default).", show_default=False),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Where a client names none (detected).", show_default=False)
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    max_connections: Annotated[
+        int, typer.Option(metavar="N", help="Connections at once.", rich_help_panel="Limits")
+    ] = 32,
+    max_audio: Annotated[float, _seconds("The longest utterance, up to 600.")] = _LIMITS.max_audio,
+    answer_timeout: Annotated[
+        float, _seconds("From an utterance's end to its transcript.")
+    ] = _LIMITS.answer_timeout,
+    retry: Annotated[
+        float, _seconds("How long to reconnect to the service for.")
+    ] = _LIMITS.patience,
+) -> None:
+    """Let Home Assistant, and all that speaks Wyoming, use a running service."""
     try:
-        server, service, door = (
-            _server(options.uri),
-            _service(options),
-            Door(options.max_connections),
-        )
+        server = _server(uri)
+        limits = Limits(max_audio, answer_timeout, retry)
+        service = Service(http_address(url), key, model, language, limits)
+        door = Door(max_connections)
     except (ValueError, ClientFailure) as error:
-        command.error(str(error))
+        fail(str(error), ExitCode.WRONG_ARGUMENTS)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        asyncio.run(_serve(server, service, door, options.uri))
+        asyncio.run(_serve(server, service, door, uri))
     except OSError as error:  # the port is taken, or not ours to have
-        print(f"error: {options.uri}: {error.strerror or error}", file=sys.stderr)
-        return ExitCode.UNREACHABLE
+        fail(f"{uri}: {error.strerror or error}", ExitCode.UNREACHABLE)
     except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK
-
-
-def parser() -> argparse.ArgumentParser:
-    """All there is to choose."""
-    top = argparse.ArgumentParser(
-        prog="python -m whisper_service.wyoming",
-        description="Let Home Assistant, and all that speaks Wyoming, use a running service.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    limits = Limits()
-    top.add_argument(
-        "--uri",
-        default="tcp://127.0.0.1:10300",
-        help="tcp://HOST:PORT or unix://PATH (%(default)s)",
-    )
-    add_service(top)
-    top.add_argument("--model", help="where a client names none (the service's default)")
-    top.add_argument("--language", help="where a client names none (detected)")
-    top.add_argument(
-        "--max-connections", type=int, default=32, metavar="N", help="at once (%(default)s)"
-    )
-    for name, default, meaning in (
-        ("--max-audio", limits.max_audio, "the longest utterance, up to 600"),
-        ("--answer-timeout", limits.answer_timeout, "from its end to the transcript"),
-        ("--retry", limits.patience, "how long to reconnect to the service for"),
-    ):
-        top.add_argument(
-            name, type=float, default=default, metavar="S", help=f"seconds: {meaning} (%(default)g)"
-        )
-    return top
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def _server(uri: str) -> AsyncServer:
@@ -87,13 +96,6 @@ def _server(uri: str) -> AsyncServer:
     if urlsplit(uri).scheme not in ("tcp", "unix"):
         raise ValueError(f"--uri {uri!r} has to be tcp://HOST:PORT or unix://PATH")
     return AsyncServer.from_uri(uri)
-
-
-def _service(options: argparse.Namespace) -> Service:
-    """Raises `ValueError` or `ClientFailure`."""
-    limits = Limits(options.max_audio, options.answer_timeout, options.retry)
-    url = http_address(options.url)
-    return Service(url, options.key, options.model, options.language, limits)
 
 
 async def _serve(server: AsyncServer, service: Service, door: Door, uri: str) -> None:
