@@ -20,13 +20,19 @@ class Cache:
     """The tensors; who uses which slot and line is the batch's business."""
 
     cross: Tensor
-    """[n_layers, 2, n_slots, H, 1500, D]: keys, then values."""
+    """[n_layers, 2, n_slots, H, 1500, D]: keys, then values; with `panel`, more frames at the end,
+    and each head's keys in that order: [n_panels, D, panel]."""
     heard: Tensor
     """int64 [n_slots], on the host: how many of a slot's frames hold its window."""
     past: Tensor
     """[n_layers, 2, n_lines, n_ctx, H, D]."""
     table: Tensor
     """int32 [n_lines, n_ctx]: the line where a row's key and value of a position are."""
+    n_frames: int
+    """The most frames of a window: 1500."""
+    panel: int = 0
+    """Frames whose keys lie side by side, so that a CPU multiplies them all with a number of a
+    query at once; 0: keys lie as values do."""
 
     @property
     def n_slots(self) -> int:
@@ -36,6 +42,46 @@ class Cache:
     def n_lines(self) -> int:
         return self.past.shape[2]
 
+    def write_window(self, slot: int, projected: Tensor) -> None:
+        """Put a window into a slot: its keys and values [n_frames, n_layers, 2, H, D]."""
+        n = len(projected)
+        self.heard[slot] = n
+        if not self.panel:
+            self.cross[:, :, slot, :, :n] = projected.permute(1, 2, 3, 0, 4)
+            return
+        keys, values = projected.unbind(2)
+        self.cross[:, 1, slot, :, :n] = values.permute(1, 2, 0, 3)
+        panels = self._panels(self.cross[:, 0, slot])
+        n_whole, n_rest = divmod(n, self.panel)
+        whole = keys[: n - n_rest].unflatten(0, (n_whole, self.panel))
+        panels[:, :, :n_whole] = whole.permute(2, 3, 0, 4, 1)
+        if n_rest:
+            panels[:, :, n_whole, :, :n_rest] = keys[n - n_rest :].permute(1, 2, 3, 0)
+
+    def window(self, layer: int, slot: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [H, n, D] of the n frames a slot holds."""
+        keys, values = self.cross[layer, :, slot]
+        n = int(self.heard[slot])
+        return self._in_order(keys, n), values[:, :n]
+
+    def windows(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [n_slots, H, 1500, D] of all slots, whatever they hold."""
+        keys, values = self.cross[layer]
+        return self._in_order(keys, self.n_frames), values[..., : self.n_frames, :]
+
+    def _panels(self, keys: Tensor) -> Tensor:
+        """Keys [..., T, D] in panels: [..., n_panels, D, panel], the same memory."""
+        *rest, n_frames, width = keys.shape
+        return keys.view(*rest, n_frames // self.panel, width, self.panel)
+
+    def _in_order(self, keys: Tensor, n: int) -> Tensor:
+        """The first n keys of [..., T, D], frame by frame: a view, or of panels a copy."""
+        if not self.panel:
+            return keys[..., :n, :]
+        n_panels = -(-n // self.panel)
+        panels = self._panels(keys)[..., :n_panels, :, :]
+        return panels.transpose(-1, -2).flatten(-3, -2)[..., :n, :]
+
     @property
     def n_bytes(self) -> int:
         tensors = (self.cross, self.past, self.table)
@@ -43,22 +89,32 @@ class Cache:
 
 
 def allocate(
-    dims: ModelDimensions, n_slots: int, n_lines: int, dtype: torch.dtype, device: torch.device
+    dims: ModelDimensions,
+    n_slots: int,
+    n_lines: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    panel: int = 0,
 ) -> Cache:
-    """Take the memory for `n_slots` windows and `n_lines` rows."""
+    """Take the memory for `n_slots` windows and `n_lines` rows; `panel` as in `Cache`."""
     layers, heads = dims.n_text_layer, dims.n_text_head
     width = dims.n_text_state // heads
     lines = torch.arange(n_lines, dtype=torch.int32, device=device)
+    n_frames = dims.n_audio_ctx
+    n_stored = -(-n_frames // panel) * panel if panel else n_frames
     return Cache(
-        cross=_zeros((layers, 2, n_slots, heads, dims.n_audio_ctx, width), dtype, device),
-        heard=torch.full((n_slots,), dims.n_audio_ctx),
+        cross=_zeros((layers, 2, n_slots, heads, n_stored, width), dtype, device),
+        heard=torch.full((n_slots,), n_frames),
         past=_zeros((layers, 2, n_lines, dims.n_text_ctx, heads, width), dtype, device),
         table=lines[:, None].repeat(1, dims.n_text_ctx),
+        n_frames=n_frames,
+        panel=panel,
     )
 
 
 def n_bytes(dims: ModelDimensions, n_slots: int, n_lines: int, dtype: torch.dtype) -> int:
-    """What `allocate` will take."""
+    """What `allocate` will take, without panels."""
     positions = n_slots * dims.n_audio_ctx + n_lines * dims.n_text_ctx
     elements = 2 * dims.n_text_layer * dims.n_text_state * positions
     return int(elements * dtype.itemsize + 4 * n_lines * dims.n_text_ctx)

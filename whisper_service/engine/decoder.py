@@ -32,9 +32,7 @@ class Decoder:
         n_frames = features.shape[1]
         for window, slot in zip(features, slots, strict=True):
             projected = self.weights.cross_key_value(window)
-            split = projected.view(n_frames, n_layers, 2, n_heads, width)
-            cache.cross[:, :, slot, :, :n_frames] = split.permute(1, 2, 3, 0, 4)
-            cache.heard[slot] = n_frames
+            cache.write_window(slot, projected.view(n_frames, n_layers, 2, n_heads, width))
 
     def step(self, cache: Cache, rows: Rows) -> Tensor:
         """Take one token per row; -> the states float32 [R, n_state] that say the next."""
@@ -64,7 +62,7 @@ class Decoder:
             assert block.cross
             x = x + block.out(self._attend_prompt(cache, layer, block, x, line))
             query = block.cross.query(block.cross.norm(x).to(self._dtype))
-            keys, values = cache.cross[layer, :, slot, :, : int(cache.heard[slot])]
+            keys, values = cache.window(layer, slot)
             by_head = query.view(n_tokens, self.weights.n_heads, -1).transpose(0, 1)
             scale = by_head.shape[-1] ** -0.5
             weighted = torch.matmul(by_head * scale, keys.transpose(1, 2)).float()

@@ -19,7 +19,7 @@ from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
 from whisper_service.engine import answer, cache, features, footprint, words
 from whisper_service.engine.batch import Batch
-from whisper_service.engine.cpu import compiled_attention
+from whisper_service.engine.cpu import compiled_attention, key_panel
 from whisper_service.engine.decoder import Decoder
 from whisper_service.engine.eager import Eager
 from whisper_service.engine.encoder import encode
@@ -90,7 +90,14 @@ class Engine:
         n_slots = footprint.n_slots(max_batch_size)
         n_lines = n_slots * footprint.LINES_PER_SLOT
         # One line more, for the places of a graph that hold no row.
-        self._cache = cache.allocate(self.dims, n_slots, n_lines + 1, precision.dtype, self._device)
+        self._cache = cache.allocate(
+            self.dims,
+            n_slots,
+            n_lines + 1,
+            precision.dtype,
+            self._device,
+            panel=key_panel(self.dims, precision.dtype, self._device),
+        )
         attention = compiled_attention(self._cache)
         if attention:
             self._decoder = decoder = replace(decoder, attention=attention)
@@ -186,7 +193,7 @@ class Engine:
         window = audio[:WINDOW_SAMPLES]
         if error := bad_audio(window):
             raise error
-        scratch = cache.allocate(self.dims, 1, 1, self._cache.cross.dtype, self._device)
+        scratch = self._scratch()
         self._decoder.listen(scratch, self._encode([window]), [0])
         return self._detect(scratch, 0, 0, None)
 
@@ -208,8 +215,13 @@ class Engine:
     def _warm_up_words(self) -> None:
         tokenizer = self._tokenizer("transcribe", "en")
         spoken = Segment(0, 0.0, 1.0, " one two", tokens=tuple(tokenizer.encode(" one two")))
-        scratch = cache.allocate(self.dims, 1, 1, self._cache.cross.dtype, self._device)
+        scratch = self._scratch()
         self._align(scratch, 0, 0, tokenizer, _TONE, [spoken])
+
+    def _scratch(self) -> cache.Cache:
+        """A cache for one window and one row, beside the batch's."""
+        dtype, panel = self._cache.cross.dtype, self._cache.panel
+        return cache.allocate(self.dims, 1, 1, dtype, self._device, panel=panel)
 
     # --- what the batch asks
 

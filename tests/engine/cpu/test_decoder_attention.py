@@ -8,7 +8,7 @@ from whisper.model import ModelDimensions
 
 from whisper_service.engine import attention, cache
 from whisper_service.engine.attention import Attention
-from whisper_service.engine.cpu import compiled_attention
+from whisper_service.engine.cpu import compiled_attention, key_panel
 
 DIMS = ModelDimensions(80, 1500, 384, 6, 1, 51865, 448, 384, 6, 2)
 N_ROWS = 5
@@ -17,7 +17,9 @@ N_ROWS = 5
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def store(request: pytest.FixtureRequest) -> cache.Cache:
     torch.manual_seed(0)
-    store = cache.allocate(DIMS, 3, 7, request.param, torch.device("cpu"))
+    device = torch.device("cpu")
+    panel = key_panel(DIMS, request.param, device)
+    store = cache.allocate(DIMS, 3, 7, request.param, device, panel=panel)
     store.cross.normal_()
     store.past.normal_()
     store.table.random_(0, 7)
@@ -73,7 +75,7 @@ def test_a_window_is_heard_as_far_as_it_was_encoded(
     store.heard[0] = 700
     ours = compiled.audio(store, 1, query, rows)
     whole = attention.attend_audio(store, 1, query, rows)
-    part = attention.attend_audio(replace(store, cross=store.cross[..., :700, :]), 1, query, rows)
+    part = attention.attend_audio(replace(store, n_frames=700), 1, query, rows)
     is_first = rows.slots == 0
     expected = torch.where(is_first[:, None], part, whole)
     torch.testing.assert_close(ours, expected, atol=tolerance(store), rtol=0)
@@ -92,3 +94,37 @@ def test_past(store: cache.Cache, compiled: Attention, rows: attention.Rows) -> 
 def test_none_for_numbers_it_does_not_know() -> None:
     store = cache.allocate(DIMS, 1, 1, torch.float16, torch.device("cpu"))
     assert compiled_attention(store) is None
+
+
+def test_a_row_is_the_same_alone_and_beside_any_number_of_beams(
+    store: cache.Cache, compiled: Attention
+) -> None:
+    n = 2 * 6 + 1  # more than are computed at once
+    query = torch.randn(n, 384).to(store.cross.dtype)
+    together = compiled.audio(store, 0, query, _beams(n))
+    alone = [compiled.audio(store, 0, query[i : i + 1], _beams(1)) for i in range(n)]
+    assert torch.equal(together, torch.cat(alone))
+
+
+def _beams(n: int) -> attention.Rows:
+    """Rows that hear the second window."""
+    numbers = torch.arange(n)
+    return attention.Rows(
+        tokens=torch.zeros_like(numbers),
+        positions=torch.zeros_like(numbers),
+        lines=numbers,
+        slots=torch.ones_like(numbers),
+        n_positions=1,
+        n_queries=n,
+        queries=numbers,
+    )
+
+
+@pytest.mark.parametrize("n_frames", [1500, 700, 640, 3])
+def test_a_window_comes_back_as_it_was_written(store: cache.Cache, n_frames: int) -> None:
+    written = torch.randn(n_frames, 2, 2, 6, 64).to(store.cross.dtype)
+    store.write_window(1, written)
+    for layer in range(2):
+        keys, values = store.window(layer, 1)
+        assert torch.equal(keys, written[:, layer, 0].transpose(0, 1))
+        assert torch.equal(values, written[:, layer, 1].transpose(0, 1))

@@ -4,7 +4,7 @@ The engine computes the same without any of it, in torch's operations, which is 
 Each piece, and what it buys: docs/decisions/cpu-library.md. Refuses to know which tokens come next.
 """
 
-from whisper_service.engine.cpu.decoder_attention import compiled_attention
+from whisper_service.engine.cpu.decoder_attention import compiled_attention, key_panel
 from whisper_service.engine.cpu.float16_linear import float16_linear, lossless_half
 from whisper_service.engine.cpu.gemm import beats_torch
 from whisper_service.engine.cpu.int8_linear import int8_linear, smoothing_factors
@@ -19,6 +19,7 @@ __all__ = [
     "has_fast_bfloat16",
     "has_vnni",
     "int8_linear",
+    "key_panel",
     "lossless_half",
     "smoothing_factors",
     "topk",

@@ -1,8 +1,9 @@
 """The decoder's attention (`engine.attention`), compiled for this CPU: each key and value is read
 once.
 
-Scores, softmax and sum of a head stay in the cache of the core that works on it, in float32,
-whatever the dtype of the tensors. It needs the GNU OpenMP that torch has loaded.
+Rows that hear the same window, the beams of a search, share what is read of it: five take a third
+more time than one. Scores, softmax and sum of a head stay in the cache of the core that works on
+it, in float32, whatever the dtype of the tensors. It needs the GNU OpenMP that torch has loaded.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -13,17 +14,28 @@ import numpy as np
 import torch
 from numba import carray, cfunc, njit
 from torch import Tensor
+from whisper.model import ModelDimensions
 
 from whisper_service.engine.attention import Attention, Rows
 from whisper_service.engine.cache import Cache
 from whisper_service.engine.cpu import openmp
+from whisper_service.engine.cpu.gemm import most_rows, panel_width, tile
 from whisper_service.engine.cpu.openmp import LOOP, SIGNATURE, pointer
 
 
+def key_panel(dims: ModelDimensions, dtype: torch.dtype, device: torch.device) -> int:
+    """The `Cache.panel` for `compiled_attention`; 0, which is none, for a GPU, for float16, for
+    heads that are not whole panels wide (Whisper's are), and without GNU OpenMP."""
+    if device.type != "cpu" or openmp.library() is None:
+        return 0
+    is_known = dtype in (torch.float32, torch.bfloat16)
+    width = dims.n_text_state // dims.n_text_head
+    return panel_width() if is_known and width % panel_width() == 0 else 0
+
+
 def compiled_attention(store: Cache) -> Attention | None:
-    """The compiled attention over `store`; None for a GPU, for float16 and without GNU OpenMP."""
-    is_known = store.cross.dtype in (torch.float32, torch.bfloat16)
-    if store.cross.device.type != "cpu" or not is_known or openmp.library() is None:
+    """The compiled attention over `store`; None where its keys do not lie in panels."""
+    if not store.panel:
         return None
     width = store.cross.shape[-1]
     past, audio = _compiled(store.cross.dtype == torch.bfloat16, width)
@@ -45,7 +57,7 @@ def compiled_attention(store: Cache) -> Attention | None:
         out = torch.empty_like(query)
         openmp.run(
             audio,
-            (query, store.cross[layer], rows.slots, store.heard, out),
+            (query, *store.cross[layer], rows.slots, store.heard, out),
             (len(rows), n_heads, n_slots, n_frames),
         )
         return out
@@ -59,7 +71,10 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
     number = np.uint16 if is_bfloat16 else np.float32
     load = openmp.load_bfloat16 if is_bfloat16 else openmp.same
     store = openmp.store_bfloat16 if is_bfloat16 else openmp.same
+    size = np.int64(np.dtype(number).itemsize)
     share = openmp.share()
+    most, panel = most_rows(), panel_width()
+    multiply = tile(torch.bfloat16 if is_bfloat16 else torch.float32)
 
     @njit(**LOOP)
     def dot(a: Any, b: Any) -> Any:
@@ -81,26 +96,63 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
 
     @cfunc(SIGNATURE, **LOOP)
     def audio(arguments: Any) -> None:
-        p = carray(arguments, (9,), np.int64)
-        n_rows, n_heads, n_slots, n_frames = p[5], p[6], p[7], p[8]
+        p = carray(arguments, (10,), np.int64)
+        n_rows, n_heads, n_slots, n_frames = p[6], p[7], p[8], p[9]
         query = carray(pointer(p[0]), (n_rows, n_heads, width), number)
-        heard = carray(pointer(p[1]), (2, n_slots, n_heads, n_frames, width), number)
-        slots = carray(pointer(p[2]), (n_rows,), np.int64)
-        lengths = carray(pointer(p[3]), (n_slots,), np.int64)
-        out = carray(pointer(p[4]), (n_rows, n_heads, width), number)
-        all_scores = np.empty(n_frames, np.float32)
-        first, last = share(n_rows * n_heads)
-        for item in range(first, last):  # rows of one window in turn: its keys stay in the cache
-            head, row = item // n_rows, item % n_rows
-            keys, values = heard[0, slots[row], head], heard[1, slots[row], head]
-            scores = all_scores[: lengths[slots[row]]]
-            for t in range(len(scores)):
-                scores[t] = dot(query[row, head], keys[t])
-            norm = softmax(scores, np.float32(width**-0.5))
-            total = np.zeros(width, np.float32)
-            for t in range(len(scores)):
-                add(total, scores[t], values[t])
-            finish(total, norm, out[row, head])
+        keys, values = p[1], p[2]
+        slots = carray(pointer(p[3]), (n_rows,), np.int64)
+        lengths = carray(pointer(p[4]), (n_slots,), np.int64)
+        out = carray(pointer(p[5]), (n_rows, n_heads, width), number)
+        queries = np.empty((most, width), np.float32)
+        scores = np.empty((most, n_frames), np.float32)
+        totals = np.empty((most, width), np.float32)
+        norms = np.empty(most, np.float32)
+        nothing = np.zeros(panel, np.float32).ctypes.data
+        starts = np.empty(n_rows + 1, np.int64)  # of rows side by side that hear the same window
+        n_groups = 0
+        for row in range(n_rows):
+            is_new = row == 0 or slots[row] != slots[row - 1]
+            if is_new or row - starts[n_groups - 1] == most:
+                starts[n_groups] = row
+                n_groups += 1
+        starts[n_groups] = n_rows
+        first, last = share(n_groups * n_heads)
+        for item in range(first, last):
+            group, head = item // n_heads, item % n_heads
+            row, n = starts[group], starts[group + 1] - starts[group]
+            n_heard = lengths[slots[row]]
+            offset = (slots[row] * n_heads + head) * n_frames * width * size
+            for i in range(n):
+                for j in range(width):
+                    queries[i, j] = load(query[row + i, head, j])
+            for frame in range(0, n_heard, panel):
+                multiply(
+                    n,
+                    queries.ctypes.data,
+                    width,
+                    keys + offset + frame * width * size,
+                    panel,
+                    width,
+                    nothing,
+                    scores.ctypes.data + frame * 4,
+                    n_frames,
+                )
+            for i in range(n):
+                norms[i] = softmax(scores[i, :n_heard], np.float32(width**-0.5))
+            for column in range(0, width, panel):
+                multiply(
+                    n,
+                    scores.ctypes.data,
+                    n_frames,
+                    values + offset + column * size,
+                    width,
+                    n_heard,
+                    nothing,
+                    totals.ctypes.data + column * 4,
+                    width,
+                )
+            for i in range(n):
+                finish(totals[i], norms[i], out[row + i, head])
 
     @cfunc(SIGNATURE, **LOOP)
     def past(arguments: Any) -> None:

@@ -64,7 +64,7 @@ def _kernel(is_half: bool) -> Any:
     width, most = panel_width(), most_rows()
     number = np.uint16 if is_half else np.float32
     size = np.int64(np.dtype(number).itemsize)
-    multiply = tile(is_half)
+    multiply = tile(torch.float16 if is_half else torch.float32)
     share = openmp.share()
 
     @cfunc(SIGNATURE, **LOOP)
@@ -83,10 +83,18 @@ def _kernel(is_half: bool) -> Any:
                 n = min(most, n_rows - row)
                 if n_columns == width:
                     target = out + (row * n_out + column) * 4
-                    multiply(n, x + row * n_in * 4, n_in, weights, n_in, bias, target, n_out)
+                    multiply(n, x + row * n_in * 4, n_in, weights, width, n_in, bias, target, n_out)
                 else:
                     multiply(
-                        n, x + row * n_in * 4, n_in, weights, n_in, bias, edge.ctypes.data, width
+                        n,
+                        x + row * n_in * 4,
+                        n_in,
+                        weights,
+                        width,
+                        n_in,
+                        bias,
+                        edge.ctypes.data,
+                        width,
                     )
                     for i in range(n):
                         for j in range(n_columns):

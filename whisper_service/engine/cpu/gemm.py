@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -20,6 +21,9 @@ from whisper_service.engine.cpu.processor import has_avx512
 _VECTORS = 4
 """Registers side by side in a panel, so that one row alone has sums that wait for nothing."""
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_BFLOAT16 = ir.IntType(16)
+"""Its bits, which are the upper half of a float32's."""
+_KINDS = {torch.float32: _FLOAT, torch.float16: ir.HalfType(), torch.bfloat16: _BFLOAT16}
 
 
 def beats_torch(*, has_many_rows: bool) -> bool:
@@ -44,15 +48,15 @@ def _lanes() -> int:
 
 
 @cache
-def tile(is_half: bool) -> Any:
-    """The compiled `tile(n, x, x_stride, panel, n_in, bias, out, out_stride)`.
+def tile(dtype: torch.dtype) -> Any:
+    """The compiled `tile(n, x, x_stride, panel, panel_stride, n_in, bias, out, out_stride)`.
 
     Addresses are int64. n rows of x, float32 [n, n_in], up to `most_rows()`, times the panel,
-    float32 or float16 [n_in, panel_width()], plus `bias`, float32 [panel_width()]. Strides count
-    numbers between rows. A row's result does not depend on n.
+    [n_in, panel_width()] in `dtype` (float32, float16 or bfloat16), plus `bias`, float32
+    [panel_width()]. Strides count numbers between rows. A row's result does not depend on n.
     """
     lanes = _lanes()
-    name = f"tile_{'half' if is_half else 'single'}"
+    name = f"tile_{dtype}".replace(".", "_")
 
     @intrinsic
     def call(
@@ -61,6 +65,7 @@ def tile(is_half: bool) -> Any:
         x: Any,
         x_stride: Any,
         panel: Any,
+        panel_stride: Any,
         n_in: Any,
         bias: Any,
         out: Any,
@@ -68,19 +73,19 @@ def tile(is_half: bool) -> Any:
     ) -> tuple[Any, Callable[..., Any]]:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             function = builder.module.globals.get(name) or _define(
-                builder.module, name, ir.HalfType() if is_half else _FLOAT, lanes
+                builder.module, name, _KINDS[dtype], lanes
             )
             builder.call(function, arguments)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 8), build
+        return types.void(*[types.int64] * 9), build
 
     return call
 
 
 def _define(module: Any, name: str, weight: Any, lanes: int) -> Any:
     """Write `tile` as LLVM's instructions: a loop for each number of rows."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT64] * 8), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT64] * 9), name)
     function.linkage = "internal"
     entry, last = function.append_basic_block("entry"), function.append_basic_block("last")
     ir.IRBuilder(last).ret_void()
@@ -96,7 +101,7 @@ def _define(module: Any, name: str, weight: Any, lanes: int) -> Any:
 def _define_rows(
     function: Any, before: Any, after: Any, n_rows: int, weight: Any, lanes: int
 ) -> None:
-    _, x, x_stride, weights, n_in, bias, out, out_stride = function.args
+    _, x, x_stride, weights, weights_stride, n_in, bias, out, out_stride = function.args
     vector = ir.VectorType(_FLOAT, lanes)
     multiply_add = f"llvm.fma.v{lanes}f32"
     fma = function.module.globals.get(multiply_add) or ir.Function(
@@ -112,7 +117,12 @@ def _define_rows(
     def load(builder: Any, pointer: Any, kind: Any) -> Any:
         number = builder.load(builder.bitcast(pointer, ir.VectorType(kind, lanes).as_pointer()))
         number.align = 2 if kind is not _FLOAT else 4
-        return number if kind is _FLOAT else builder.fpext(number, vector)
+        if kind is _FLOAT:
+            return number
+        if kind is not _BFLOAT16:
+            return builder.fpext(number, vector)
+        bits = builder.zext(number, ir.VectorType(_INT32, lanes))
+        return builder.bitcast(builder.shl(bits, bits.type([16] * lanes)), vector)
 
     builder = ir.IRBuilder(before)
     starts = [builder.mul(_INT64(row), x_stride) for row in range(n_rows)]
@@ -128,7 +138,7 @@ def _define_rows(
         one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, _INT32(0))
         spread = ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes)
         numbers.append(builder.shuffle_vector(one, one, spread))
-    place = builder.mul(i, _INT64(_VECTORS * lanes))
+    place = builder.mul(i, weights_stride)
     added: list[list[Any]] = [[] for _ in range(n_rows)]
     for v in range(_VECTORS):
         index = builder.add(place, _INT64(v * lanes))
