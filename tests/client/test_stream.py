@@ -84,6 +84,15 @@ def test_wrong_arguments_are_refused(arguments):
     assert main(["stream", *arguments]) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "device"),
+    [(["--mic"], "default"), (["--mic", "no:such"], "no:such"), (["--mic=no:such"], "no:such")],
+)
+def test_the_microphone_is_the_default_one_unless_it_is_named(service, arguments, device, capsys):
+    assert run(service, *arguments, "--retry", 5) == 4
+    assert f"The microphone {device!r} cannot be read" in capsys.readouterr().err
+
+
 async def test_broken_connections_lose_double_and_renumber_nothing(service):
     service.decoder.answer = decode
     messages = []

@@ -4,6 +4,7 @@ import asyncio
 import io
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,10 +155,9 @@ class StreamCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, with the default in its place."""
-        following = [*args[1:], "-"]
         spelt = (
             "--mic=default" if arg == "--mic" and after.startswith("-") else arg
-            for arg, after in zip(args, following, strict=True)
+            for arg, after in zip_longest(args, args[1:], fillvalue="-")
         )
         return super().parse_args(ctx, list(spelt))
 
