@@ -6,6 +6,7 @@
 # make verify-image BASE=...  build the image with buildah, run it, transcribe with it
 # make lock   write locks/ anew from requirements.txt, asked of the package index
 # make audit  known weaknesses of what is locked, asked of the internet
+# make client  put whisper_client.html together from web/
 # make clean  remove what these made
 
 PYTHON ?= python3
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format manifests verify-manifests verify-image lock audit clean
+.PHONY: help run test check format manifests verify-manifests verify-image lock audit client clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -77,6 +78,9 @@ lock: $(BIN)/python
 audit: $(BIN)/python
 	$(PIP) pip-audit==2.10.1
 	$(BIN)/python -m tools.audit $(AUDIT_ARGS)
+
+client:
+	$(PYTHON) -m tools.build_client
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,17 @@ def cue(text: str, start: float = 0.0, end: float = 1.0) -> Transcript:
 
 def render(name: str, value: Transcript) -> str:
     return FORMATS[name].render(value)
+
+
+CASES = json.loads((Path(__file__).parent / "data" / "formats.json").read_text(encoding="utf-8"))
+"""Read by tests/web, too: the web client writes the same files."""
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_files_are_those_that_the_web_client_writes(case):
+    segments = [Segment(id=i, **fields) for i, fields in enumerate(case["segments"])]
+    for name in ("text", "srt", "vtt"):
+        assert render(name, transcript(*segments)) == case[name]
 
 
 TWO = transcript(

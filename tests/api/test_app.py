@@ -113,6 +113,14 @@ def test_only_the_pages_own_scripts_may_run():
     assert "'unsafe-inline'" not in policy.split("script-src")[1].split(";")[0]
 
 
+def test_a_page_that_was_edited_runs_its_own_script(client, monkeypatch, tmp_path):
+    page = tmp_path / "edited.html"
+    page.write_text("<SCRIPT type=module>\nalert(1);\r\n</SCRIPT >", newline="")
+    monkeypatch.setattr("whisper_service.api.page.PAGES", (page,))
+    policy = client.get("/").headers["content-security-policy"]
+    assert policy == content_security_policy("<script>\nalert(1);\n</script>")
+
+
 @pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/models", "/sample.wav"])
 def test_head_answers_like_get_without_the_body(client, path):
     get, head = client.get(path), client.head(path)

@@ -8,6 +8,7 @@ import asyncio
 import io
 import itertools
 import json
+import re
 import threading
 import time
 import wave
@@ -99,6 +100,13 @@ class Script:
     finals_at_once: int = 1
     final_texts: list[str] = field(default_factory=list)
     """Of the next finals; then, and by default, each has its number."""
+    partial_mark: str = ""
+    """What every partial begins with: the mark of the final before it."""
+
+
+def split_words(text: str) -> list[str]:
+    """As the service times them: a mark that came late is one by itself."""
+    return re.findall(r"^[,.?]|\S+", text)
 
 
 class ScriptedStream:
@@ -174,13 +182,14 @@ class ScriptedStream:
                 await self.final()
         else:
             words = WORDS[: after % 4]
+            mark = self.script.partial_mark
             await self.send(
                 "partial",
                 start=self.settled,
                 end=self.position,
-                text=" " + " ".join(words),
-                stable=" " + " ".join(words[:-1]) if words[1:] else "",
-                unstable=f" {words[-1]}",
+                text=f"{mark} {' '.join(words)}",
+                stable=f"{mark} {' '.join(words[:-1])}" if words[1:] else "",
+                unstable=f" {words[-1]}" if words[1:] else f"{mark} {words[-1]}",
             )
 
     async def final(self) -> None:
@@ -189,10 +198,11 @@ class ScriptedStream:
         if self.script.final_texts:
             text = self.script.final_texts.pop(0)
         self.next_id += 1
-        step = (self.settled - start) / len(WORDS)
+        spoken = split_words(text)
+        step = (self.settled - start) / len(spoken)
         words = [
             {"word": word, "start": start + i * step, "end": start + (i + 1) * step}
-            for i, word in enumerate(WORDS)
+            for i, word in enumerate(spoken)
         ]
         await self.send(
             "final",

@@ -140,9 +140,9 @@ def test_a_busy_service_says_how_long_to_wait(page: Page, script: Script) -> Non
 @pytest.mark.parametrize(
     ("format", "expected"),
     [
-        ("txt", "Nine four.\nSeven --> <i>two</i>.\nFünf, acht.\n"),
+        ("txt", "Nine four. Seven --> <i>two</i>. Fünf, acht.\n"),
         ("srt", "2\n00:00:01,000 --> 00:00:02,000\nSeven -> <i>two</i>.\n"),
-        ("vtt", "00:00:01.000 --> 00:00:02.000\nSeven -> &lt;i>two&lt;/i>.\n"),
+        ("vtt", "00:00:01.000 --> 00:00:02.000\nSeven --&gt; &lt;i&gt;two&lt;/i&gt;.\n"),
     ],
 )
 def test_the_transcript_can_be_taken_away(page: Page, format: str, expected: str) -> None:

@@ -2,8 +2,8 @@
 
 import base64
 import hashlib
+import re
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -14,6 +14,9 @@ PACKAGE = Path(__file__).parents[1]
 SAMPLE = PACKAGE / "assets" / "sample.wav"
 PAGES = (PACKAGE.parent / "whisper_client.html", PACKAGE / "assets" / "whisper_client.html")
 """Where the page is: beside the package in a checkout and in the image, inside it in a wheel."""
+
+INLINE_SCRIPT = re.compile(r"<script\b[^>]*>(.*?)</script\b", re.DOTALL | re.IGNORECASE)
+"""Hashed as served, not as built: a page that an operator has edited runs, too."""
 
 NO_PAGE = """<!doctype html><html lang="en"><title>Whisper Streaming</title>
 <h1>The web client is not installed</h1>
@@ -71,7 +74,7 @@ def content_security_policy(html: str) -> str:
     The page is one file, so style attributes are allowed; a worklet and recordings are blobs made
     by the page itself; 'self' covers the socket to the same host (CSP 3, section 6.7.2.8).
     """
-    scripts = " ".join(f"'sha256-{_digest(text)}'" for text in _inline_scripts(html))
+    scripts = " ".join(f"'sha256-{_digest(text)}'" for text in INLINE_SCRIPT.findall(html))
     return "; ".join(
         (
             "default-src 'none'",
@@ -92,30 +95,3 @@ def _digest(text: str) -> str:
     # Browsers hash what the parser gives them, and that has line ends of one character.
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _inline_scripts(html: str) -> list[str]:
-    finder = _ScriptFinder(convert_charrefs=False)
-    finder.feed(html)
-    finder.close()
-    return finder.scripts
-
-
-class _ScriptFinder(HTMLParser):
-    def __init__(self, *, convert_charrefs: bool) -> None:
-        super().__init__(convert_charrefs=convert_charrefs)
-        self.scripts: list[str] = []
-        self._is_inside = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "script":
-            self._is_inside = True
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "script":
-            self._is_inside = False
-
-    def handle_data(self, data: str) -> None:
-        if self._is_inside:
-            self.scripts[-1] += data
