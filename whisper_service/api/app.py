@@ -37,8 +37,7 @@ from whisper_service.api.fronts.openai.realtime_route import realtime_router
 from whisper_service.api.fronts.openai.secrets import ClientSecrets, client_secrets_router
 from whisper_service.api.health import health_router
 from whisper_service.api.http.errors import CatchErrors, install_error_handlers
-from whisper_service.api.http.head import AnswerHead
-from whisper_service.api.http.headers import StandardHeaders
+from whisper_service.api.http.headers import AnswerHead, StandardHeaders
 from whisper_service.api.http.limits import Limit, UploadGuard
 from whisper_service.api.http.prefix import PathPrefix
 from whisper_service.api.http.tracing import TraceRequests

@@ -1,4 +1,4 @@
-"""Headers every answer carries: a request id, and the browser's guards."""
+"""Headers that every answer carries, and HEAD, whose answer is headers alone."""
 
 import re
 import uuid
@@ -51,3 +51,23 @@ class StandardHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+class AnswerHead:
+    """ASGI middleware: HEAD wherever there is GET, with the same headers and no body (RFC 9110,
+    section 9.3.2). Routes see a GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)

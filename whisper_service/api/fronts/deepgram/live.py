@@ -19,8 +19,8 @@ from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.fronts.deepgram.channels import Splitter
 from whisper_service.api.fronts.deepgram.query import LISTS, parse_query
 from whisper_service.api.fronts.deepgram.results import ChannelResults, Message, Request, configured
-from whisper_service.api.http.address import given
 from whisper_service.api.http.errors import shown
+from whisper_service.api.http.params import given
 from whisper_service.api.live.driver import StreamRunner
 from whisper_service.api.live.pipeline import PlanRun, state_at
 from whisper_service.api.live.socket import converse, deny, next_message, watch_drain

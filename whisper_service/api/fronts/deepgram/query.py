@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from whisper_service.api.fronts.native.messages import MAX_CHANNELS
 from whisper_service.api.http.errors import explain
-from whisper_service.api.http.refusals import refuse
+from whisper_service.api.http.params import refuse
 from whisper_service.api.schemas import (
     MAX_KEYWORDS,
     Input,

@@ -18,7 +18,7 @@ from whisper_service.api.files.multipart import MULTIPART, FormRoute
 from whisper_service.api.fronts.jobs.destination import read_webhook_url
 from whisper_service.api.fronts.jobs.schemas import JobBody, JobForm, JobsBody, job_body, job_json
 from whisper_service.api.fronts.native.files import real_file
-from whisper_service.api.http.repeats import refuse_repeats
+from whisper_service.api.http.params import refuse_repeats
 from whisper_service.errors import (
     Forbidden,
     InvalidAudio,

@@ -14,7 +14,7 @@ from whisper_service.api.files.kept_open import KeptOpenResponse
 from whisper_service.api.files.multipart import MULTIPART, FormRoute
 from whisper_service.api.files.transcription import Detected, Progress, Transcriber
 from whisper_service.api.http.errors import missing_file
-from whisper_service.api.http.repeats import refuse_repeats
+from whisper_service.api.http.params import refuse_repeats
 from whisper_service.api.schemas import DetectForm, DetectionBody, TranscribeForm
 from whisper_service.api.tasks import unless_client_leaves
 from whisper_service.formats import FORMATS, segment_fields, to_summary

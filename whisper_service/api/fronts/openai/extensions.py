@@ -11,7 +11,7 @@ from fastapi import Request
 from pydantic import Field
 
 from whisper_service.api.http.errors import shown
-from whisper_service.api.http.refusals import asks_nothing
+from whisper_service.api.http.params import asks_nothing
 from whisper_service.api.schemas import (
     DEFAULT_BEAM_SIZE,
     MAX_BEAMS,

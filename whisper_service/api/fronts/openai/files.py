@@ -23,7 +23,7 @@ from whisper_service.api.fronts.openai.schemas import (
     TRANSCRIPTION_EXAMPLES,
     OpenAIErrorBody,
 )
-from whisper_service.api.http.repeats import refuse_repeats
+from whisper_service.api.http.params import refuse_repeats
 from whisper_service.api.tasks import unless_client_leaves
 from whisper_service.settings import Settings
 

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from whisper_service.api.fronts.openai import extensions
 from whisper_service.api.fronts.openai.extensions import Extensions, without_ignored
-from whisper_service.api.http.refusals import refuse
+from whisper_service.api.http.params import refuse
 from whisper_service.api.schemas import (
     Keywords,
     Language,

@@ -11,8 +11,8 @@ from whisper_service.api.fronts.openai.errors import error_answer
 from whisper_service.api.fronts.openai.realtime import RealtimeSession
 from whisper_service.api.fronts.openai.secrets import PREFIX, ClientSecrets
 from whisper_service.api.fronts.openai.transcription_session import TranscriptionSession
-from whisper_service.api.http.address import given_once
 from whisper_service.api.http.errors import shown
+from whisper_service.api.http.params import given_once
 from whisper_service.api.live.socket import deny
 from whisper_service.api.live.streams import LiveStreams
 from whisper_service.errors import InvalidParameter, ServiceError

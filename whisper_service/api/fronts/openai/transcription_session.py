@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from whisper_service.api.http.errors import explain, shown
-from whisper_service.api.http.refusals import asks_nothing
+from whisper_service.api.http.params import asks_nothing
 from whisper_service.api.schemas import (
     Input,
     Keywords,
