@@ -1,29 +1,80 @@
-"""The README stays true: its settings are the settings, its files exist."""
+"""The documents stay true: settings are the settings, links lead somewhere, the README is short."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from whisper_service.settings import Settings, settings_markdown
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = sorted(
+    path
+    for folder, pattern in ((ROOT, "*.md"), (ROOT / "docs", "**/*.md"), (ROOT, "*/assets/*.md"))
+    for path in folder.glob(pattern)
+)
 
 
-def between(name: str) -> str:
-    """Return what stands between the README's two comments of a name."""
-    found = re.search(rf"<!-- {name}: begin -->\n(.*)<!-- {name}: end -->", README, re.S)
-    assert found
-    return found[1]
+def table_rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("| `WHISPER_")]
 
 
-def test_settings_table_is_the_settings() -> None:
-    """`python -m whisper_service.settings` prints the table to paste."""
-    assert between("settings") == settings_markdown()
+def test_the_settings_page_is_the_settings() -> None:
+    """`python -m whisper_service.settings` prints the rows to paste; the page groups them."""
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert table_rows(page) == table_rows(settings_markdown())
+    assert len(table_rows(page)) == len(Settings.model_fields)
 
 
-def test_every_file_it_links_to_exists() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 160
+
+
+def prose(path: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S)
+
+
+def anchors(path: Path) -> set[str]:
+    """The names GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(path), re.M)
+    kept = (re.sub(r"[^\w\- ]", "", re.sub(r"\]\(.*?\)", "", head)) for head in headings)
+    return {head.strip().lower().replace(" ", "-") for head in kept}
+
+
+def dead_links(path: Path) -> Iterator[str]:
+    text = prose(path)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    for link in links:
+        file, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        target = path if not file else path.parent / file
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            yield link
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(path: Path) -> None:
+    assert list(dead_links(path)) == []
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    index = {
+        (folder / link.partition("#")[0]).resolve()
+        for folder in (ROOT / "docs", ROOT / "docs" / "decisions")
+        for link in re.findall(r"\]\(([^)\s:]+)\)", (folder / "README.md").read_text())
+    }
+    pages = {path for path in PAGES if (ROOT / "docs") in path.parents}
+    assert pages - index - {ROOT / "docs" / "README.md"} == set()
+
+
+def test_every_decision_says_when_and_whether_it_holds() -> None:
+    for path in (ROOT / "docs" / "decisions").glob("*.md"):
+        if path.name != "README.md":
+            head = path.read_text().splitlines()[2]
+            assert re.match(r"\d{4}-\d\d-\d\d · (accepted|superseded|tried and left)", head), path
 
 
 def test_limits_are_settings_with_bounds() -> None:

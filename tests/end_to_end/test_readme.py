@@ -1,7 +1,8 @@
-"""The README's examples, run as printed against the running service (only the port differs).
+"""The examples of README and docs, run as printed against the running service (but for the port).
 
-Each prints what the README says, but for what the arithmetic of a processor, or when a microphone's
-next frame came, may change: numbers, case and punctuation, and partial text of a stream.
+Each prints what its page says, but for what the arithmetic of a processor, or when a microphone's
+next frame came, may change: numbers, case and punctuation, and partial text of a stream. All of the
+README's are run, of other pages those below the comment `<!-- run -->`.
 """
 
 import os
@@ -17,13 +18,20 @@ from tests.end_to_end.service import ROOT, Service
 pytestmark = [pytest.mark.ray, pytest.mark.real]
 
 EXAMPLE = r"```{language}\n(.*?)```\n\n```(?:json|srt|text)\n(.*?)```"
+MARK = "<!-- run -->\n"
 
 
 def examples(language: str) -> list[tuple[str, str]]:
-    """The README's commands in a language, each with what is printed under it."""
+    """The commands of all pages in a language, each with what is printed under it."""
+    example = EXAMPLE.replace("{language}", language)
     readme = (ROOT / "README.md").read_text()
-    found = re.findall(EXAMPLE.replace("{language}", language), readme, re.S)
+    found = re.findall(example, readme, re.S)
     assert len(found) == readme.count(f"```{language}\n")
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        text = page.read_text()
+        marked = re.findall(MARK + example, text, re.S)
+        assert len(marked) == text.count(f"{MARK}```{language}\n")
+        found += marked
     return found
 
 
@@ -47,7 +55,7 @@ def bare(output: str) -> str:
 
 
 def assert_printed(output: str, promised: str) -> None:
-    """That all is there that the README prints, in its order, whatever it leaves out by `…`."""
+    """That all is there that a page prints, in its order, whatever it leaves out by `…`."""
     at, output = 0, bare(output)
     for part in map(bare, promised.split("…")):
         assert part in output[at:]
