@@ -17,6 +17,8 @@ MODEL  ?= base
 PIP_ARGS ?=
 # Extra arguments for pytest: make test T="tests/policy -k overlap"
 T ?=
+# Processes that share the fast tests of make check; 0 runs them in one.
+J ?= 2
 # --where-reachable: make audit passes, and says so, where the database cannot be reached.
 AUDIT_ARGS ?=
 
@@ -53,7 +55,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not model and not ray and not browser and not gpu and not real"
+	$(BIN)/python -m pytest -n $(J) --dist worksteal -m "not model and not ray and not browser and not gpu and not real"
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .

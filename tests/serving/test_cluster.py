@@ -24,7 +24,7 @@ pytestmark = pytest.mark.ray
 
 OPTIONS = DecodeOptions(temperatures=(0.0,))
 SLOW = replace(OPTIONS, beam_size=5)
-"""Takes some ten times as long, and never shares a batch with `OPTIONS`."""
+"""Takes some ten times as long."""
 
 
 @pytest.fixture
