@@ -151,7 +151,9 @@ class Settings(BaseSettings):
         " the default model.",
     )
     max_loaded_models: int = Field(
-        3, ge=1, description="Models one WhisperASR replica keeps loaded; the least recently used goes."
+        3,
+        ge=1,
+        description="Models one WhisperASR replica keeps loaded; the least recently used goes.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
@@ -186,8 +188,8 @@ class Settings(BaseSettings):
     max_batch_size: int = Field(
         8,
         ge=1,
-        description="Windows of files decoded together at the most, with places for live ones on top;"
-        " fewer where a GPU's free memory holds fewer.",
+        description="Windows of files decoded together at the most, with places for live ones"
+        " on top; fewer where a GPU's free memory holds fewer.",
     )
     batch_wait: float = Field(
         0.01, ge=0, le=1, description="How long a batch waits for company before it starts."

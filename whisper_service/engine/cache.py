@@ -53,7 +53,7 @@ class Cache:
         self.cross[:, 1, slot, :, :n] = values.permute(1, 2, 0, 3)
         panels = self._panels(self.cross[:, 0, slot])
         n_whole, n_rest = divmod(n, self.panel)
-        whole = keys[: n - n_rest].unflatten(0, (n_whole, self.panel))
+        whole = keys[: n - n_rest].view(n_whole, self.panel, *keys.shape[1:])
         panels[:, :, :n_whole] = whole.permute(2, 3, 0, 4, 1)
         if n_rest:
             panels[:, :, n_whole, :, :n_rest] = keys[n - n_rest :].permute(1, 2, 3, 0)
