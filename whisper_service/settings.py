@@ -329,8 +329,8 @@ class Settings(BaseSettings):
     max_streams: int = Field(
         24,
         ge=1,
-        description="Streams one WhisperService replica holds. Hearing where speech is takes 3 to 4"
-        " % of a core per stream, on one thread.",
+        description="Streams one WhisperService replica holds; finding speech in one takes 0.2 % of"
+        " a core.",
     )
     max_container_streams: int = Field(
         16,
