@@ -31,7 +31,7 @@ from whisper_service.api.files.transcription import drive
 from whisper_service.audio.vad import SileroDetector
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.scheduler import Scheduler
-from whisper_service.policy.file import FilePlan
+from whisper_service.policy.file_plan import FilePlan
 from whisper_service.serving.answer import Answer
 from whisper_service.settings import Settings
 from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob, DecodeOptions, Hypothesis, Segment

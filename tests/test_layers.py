@@ -130,7 +130,7 @@ def test_a_module_imports_only_what_is_below_it(path):
         ("engine", "import asyncio"),
         ("engine", "from fastapi import FastAPI"),
         ("engine", "from whisper_service import serving"),
-        ("audio", "from whisper_service.policy.events import Done"),
+        ("audio", "from whisper_service.policy.stream_events import Done"),
         ("types", "import whisper_service.errors"),
         ("serving", "import main"),
     ],

@@ -37,7 +37,7 @@ from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.model import load_model
 from whisper_service.engine.ticket import Ticket
 from whisper_service.models.weights import Weights
-from whisper_service.policy.agreement import spelling
+from whisper_service.policy.text import normalized
 from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, DecodeJob, Hypothesis, Word
 
 pytestmark = [pytest.mark.model, pytest.mark.real, SORTS_WITH_NUMPY]
@@ -162,8 +162,8 @@ def test_after_a_prefix_the_rest_is_said_at_the_same_times(both: Both, n_said: i
     prefix = "".join(word.text for word in whole[:n_said]).rstrip(",.!")
     rest = words_of(both, DecodeJob(window("jfk"), WORDS, prefix=prefix))
     said = "".join(word.text for word in whole)
-    assert spelling(prefix + "".join(word.text for word in rest)) == spelling(said)
-    timed = [word for word in rest if spelling(word.text)]
+    assert normalized(prefix + "".join(word.text for word in rest)) == normalized(said)
+    timed = [word for word in rest if normalized(word.text)]
     assert [word.start for word in timed] == pytest.approx(
         [word.start for word in whole[n_said:]], abs=0.3
     )

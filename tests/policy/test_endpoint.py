@@ -5,10 +5,10 @@ from whisper_service.policy.endpoint import Endpointer, Pause, Utterance, VadOpt
 FRAME = 512
 
 
-def hear(*stretches: tuple[float, int]) -> tuple[Endpointer, list[Utterance]]:
+def hear(*chunks: tuple[float, int]) -> tuple[Endpointer, list[Utterance]]:
     """Push (probability, how many frames) and return what began."""
     endpointer = Endpointer(frame_samples=FRAME, endpoint_silence=0.32, options=VadOptions())
-    frames = [probability for probability, n_frames in stretches for _ in range(n_frames)]
+    frames = [probability for probability, n_frames in chunks for _ in range(n_frames)]
     begun = [endpointer.push(probability) for probability in frames]
     return endpointer, [utterance for utterance in begun if utterance is not None]
 

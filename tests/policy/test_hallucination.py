@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.world import FakeDetector, Spoken, config, stream, synthesise
-from whisper_service.policy.events import Final
-from whisper_service.policy.hallucination import is_invented, without_hallucinations
-from whisper_service.policy.stream import StreamPlan
+from whisper_service.policy.hallucination import is_hallucination, without_hallucinations
+from whisper_service.policy.stream_events import Final
+from whisper_service.policy.stream_plan import StreamPlan
 from whisper_service.types import DecodeOptions, Hypothesis, Segment, Word
 
 OPTIONS = DecodeOptions()
@@ -88,7 +88,7 @@ def test_a_stock_phrase_that_somebody_says_is_kept():
 def test_text_that_the_decode_does_not_believe_or_nobody_can_speak_is_invented(
     text, fields, expected
 ):
-    assert is_invented(hypothesis(text, **fields), OPTIONS, speech_seconds=0.9) is expected
+    assert is_hallucination(hypothesis(text, **fields), OPTIONS, speech_seconds=0.9) is expected
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_text_that_the_decode_does_not_believe_or_nobody_can_speak_is_invented(
 def test_what_was_just_said_is_not_said_again_in_a_breath(text, seconds, expected):
     before = "Ask not. Ask what you can do for your country. No."
     before = before.removesuffix(" No.") if "What" in text else before
-    assert is_invented(hypothesis(text), OPTIONS, seconds, before) is expected
+    assert is_hallucination(hypothesis(text), OPTIONS, seconds, before) is expected
 
 
 def test_no_thresholds_switch_it_off():
@@ -112,7 +112,7 @@ def test_no_thresholds_switch_it_off():
     )
     said = hypothesis(" a a a a a", no_speech_prob=1.0, avg_logprob=-9.0, compression_ratio=9.0)
     assert without_hallucinations(said, off).hypothesis is said
-    assert not is_invented(said, off, speech_seconds=0.1)
+    assert not is_hallucination(said, off, speech_seconds=0.1)
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=40))

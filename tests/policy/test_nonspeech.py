@@ -4,7 +4,7 @@ import pytest
 
 from tests.nonspeech import N_SOUNDS, sound
 from whisper_service.audio.vad import SileroDetector
-from whisper_service.policy.file import FilePlan
+from whisper_service.policy.file_plan import FilePlan
 from whisper_service.types import SAMPLE_RATE, DecodeOptions
 
 

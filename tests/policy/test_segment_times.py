@@ -13,7 +13,7 @@ from whisper_service.policy.segment_times import (
     split_at_pauses,
     to_file_times,
 )
-from whisper_service.policy.windows import Span, Window
+from whisper_service.policy.window_cutter import FileWindow, Span
 from whisper_service.types import SAMPLE_RATE, Segment, Word
 
 
@@ -21,8 +21,8 @@ def span(start: float, end: float) -> Span:
     return Span(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
 
 
-def window_of(chunks: list[Span], speech: list[Span]) -> Window:
-    return Window(np.zeros(sum(map(len, chunks)), np.float32), tuple(chunks), tuple(speech))
+def window_of(chunks: list[Span], speech: list[Span]) -> FileWindow:
+    return FileWindow(np.zeros(sum(map(len, chunks)), np.float32), tuple(chunks), tuple(speech))
 
 
 WINDOW = window_of([span(10, 13), span(20, 24)], [span(10.4, 12.6), span(20.4, 23.6)])

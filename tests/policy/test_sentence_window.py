@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from whisper_service.audio.buffer import AudioBuffer
-from whisper_service.policy.agreement import Heard
 from whisper_service.policy.sentence_window import SentenceWindow
+from whisper_service.policy.timed_words import TimedWord
 from whisper_service.types import SAMPLE_RATE
 
 SECOND = SAMPLE_RATE
 
 
-def words(text: str) -> list[Heard]:
+def words(text: str) -> list[TimedWord]:
     """One word a second, 0.8 s long, from second 0."""
     return [
-        Heard(f" {word}", i * SECOND, i * SECOND + 4 * SECOND // 5)
+        TimedWord(f" {word}", i * SECOND, i * SECOND + 4 * SECOND // 5)
         for i, word in enumerate(text.split())
     ]
 
@@ -25,10 +25,10 @@ def window_of(text: str, *, chunk: int = 5, overlap: float = 0.5) -> SentenceWin
     return window
 
 
-def trimmed(window: SentenceWindow, reach: int, border: int) -> SentenceWindow:
+def trimmed(window: SentenceWindow, reach: int, committed: int) -> SentenceWindow:
     buffer = AudioBuffer()
     buffer.append(np.zeros(reach * SECOND, np.float32))
-    window.trim(reach * SECOND, border * SECOND, buffer)
+    window.trim(reach * SECOND, committed * SECOND, buffer)
     return window
 
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.policy.world import Run, Spoken, config, stream, synthesise, words_of
-from whisper_service.policy.events import Done, Final, Partial, SpeechEnded, SpeechStarted
+from whisper_service.policy.stream_events import Done, Final, Partial, SpeechEnded, SpeechStarted
 
 few = settings(
     max_examples=15,

@@ -13,8 +13,8 @@ from zlib import crc32
 
 import numpy as np
 
-from whisper_service.policy.events import Done, Event, Final, Partial, StreamState
-from whisper_service.policy.stream import StreamPlan
+from whisper_service.policy.stream_events import Done, Event, Final, Partial, StreamState
+from whisper_service.policy.stream_plan import StreamPlan
 from whisper_service.types import (
     SAMPLE_RATE,
     Audio,
@@ -139,7 +139,7 @@ class Run:
     events: list[Event] = field(default_factory=list)
     jobs: list[DecodeJob] = field(default_factory=list)
     most_held: int = 0
-    n_overtaken: int = 0
+    n_superseded: int = 0
     backlogs: list[float] = field(default_factory=list)
 
     @property
@@ -171,7 +171,7 @@ def stream(
     decoder: Callable[[DecodeJob], Hypothesis] | None = None,
 ) -> Run:
     """Run a plan over audio. A job is answered `delay` frames after it was asked for, unless it is
-    overtaken before; each `abandon_each`-th job is given up first."""
+    superseded before; each `abandon_each`-th job is given up first."""
     answer = decoder or partial(decode, jitter=jitter)
     run = Run(StreamPlan(config, detector=FakeDetector(lag), resume=resume))
     pending: DecodeJob | None = None
@@ -179,9 +179,9 @@ def stream(
     for frame in frames(audio, cuts):
         run.plan.receive_audio(frame)
         age += 1
-        if pending is not None and run.plan.is_overtaken:
+        if pending is not None and run.plan.is_superseded:
             run.plan.abandon(pending)
-            pending, run.n_overtaken = None, run.n_overtaken + 1
+            pending, run.n_superseded = None, run.n_superseded + 1
         while age >= delay or pending is None:
             if pending is not None:
                 run.plan.receive_hypothesis(pending, answer(pending))
@@ -189,7 +189,7 @@ def stream(
             if pending is None:
                 break
         run.events += run.plan.events()
-        run.most_held = max(run.most_held, len(run.plan._listener.buffer))
+        run.most_held = max(run.most_held, len(run.plan._segmenter.buffer))
         run.backlogs.append(run.plan.backlog)
     run.plan.stop()
     while pending is not None or (pending := _ask(run, abandon_each)) is not None:

@@ -1,40 +1,39 @@
-"""How far a stream is: one record, replaced whole by whoever moves on. Positions are samples."""
+"""How far a stream has come: one immutable record, which the plan replaces as it moves on."""
 
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What a stream has told and tried, since its last final and before."""
+    """Positions are samples from the start of the stream."""
 
-    border: int
-    """Everything before it is final."""
+    committed: int
+    """All audio before it is final."""
     attempted: int
-    """Where the last try for words that are final ended, if in vain."""
+    """Where the last window ended that was decoded for final words and had none."""
     last_partial: int
-    """Up to where the last partial heard."""
-    rests_until: int
-    """No partial is asked for before, whatever the interval."""
-    has_words: bool = False
-    """Whether any after the border were told."""
-    n_tries: int = 0
-    """Decodes since the last good one that broke off before the border."""
+    """Where the window of the last partial ended."""
+    backoff_until: int
+    """The next partial may not be asked for before this position, whatever the interval."""
+    has_partial: bool = False
+    """Whether a partial with words was emitted since the last commit."""
+    n_truncated: int = 0
+    """Truncated decodes in a row, up to the last commit."""
     mark: str = ""
-    """Punctuation after the last final word, if what follows confirms it."""
+    """Punctuation after the last final word, held until the words that follow confirm it."""
 
     @classmethod
-    def begin(cls, position: int, mark: str) -> "Cursor":
-        """Nothing after `position` was heard yet."""
+    def at(cls, position: int, mark: str) -> "Cursor":
+        """Return the cursor of a stream that begins at `position`."""
         return cls(position, position, position, position, mark=mark)
 
-    def moved(self, border: int) -> "Cursor":
-        """All up to `border` is final; nothing after it was told yet."""
-        last_partial = max(self.last_partial, border)
+    def commit(self, until: int) -> "Cursor":
+        """Return the cursor after all audio before `until` became final."""
         return replace(
             self,
-            border=border,
-            attempted=border,
-            last_partial=last_partial,
-            has_words=False,
-            n_tries=0,
+            committed=until,
+            attempted=until,
+            last_partial=max(self.last_partial, until),
+            has_partial=False,
+            n_truncated=0,
         )

@@ -1,7 +1,7 @@
-"""When somebody speaks: probabilities of speech to utterances, with hysteresis.
+"""Turns probabilities of speech into utterances, with hysteresis.
 
-Owns the rule, in the terms of Silero's and faster-whisper's `VadOptions`; the detector itself, the
-audio and what is done with an utterance belong to others. Positions are samples.
+Owns the rule, in the terms of Silero's and faster-whisper's `VadOptions`. Knows neither the
+detector nor the audio. Positions are samples.
 """
 
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ class VadOptions:
     """Names and meanings as in faster-whisper."""
 
     threshold: float = 0.5
-    """A frame above it is speech."""
+    """A frame with at least this probability is speech."""
     neg_threshold: float = 0.35
-    """A frame below it is silence; between the two nothing changes. Silero's own distance."""
+    """A frame below it is silence; between the two nothing changes. The distance is Silero's."""
     min_speech_duration_ms: int = 64
     """Two frames. Short words must pass; a click lights up a single frame."""
     min_silence_duration_ms: int = 160
-    """Five frames: the least silence that is a pause and not a plosive's closure."""
+    """Five frames: a shorter silence may be the closure of a plosive."""
     speech_pad_before_ms: int = 320
-    """Silero answers 50 to 150 ms late, and a soft onset (f, h, s) later still."""
+    """Silero detects speech 50 to 150 ms late, and a soft onset (f, h, s) later still."""
     speech_pad_after_ms: int = 200
     """A word's last consonant may fade below the threshold before it is over."""
 
@@ -48,7 +48,7 @@ class VadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Silence within an utterance; `end` is where the detector heard speech again."""
+    """Silence within an utterance; speech begins again at `end`."""
 
     start: int
     end: int
@@ -56,23 +56,24 @@ class Pause:
 
 @dataclass(slots=True, eq=False)
 class Utterance:
-    """Speech from the first frame of it to the silence that ended it."""
+    """Speech, from its first frame to the silence that ends it."""
 
     start: int
     pauses: list[Pause] = field(default_factory=list)
     silent_since: int | None = None
-    """Where the silence began that lasts still; the end of speech once `ended_at` is set."""
+    """Where the current silence began; the end of speech once `ended_at` is set."""
     ended_at: int | None = None
-    """The position at which the silence had lasted for `endpoint_silence`."""
+    """The position at which silence had lasted for `endpoint_silence`."""
 
     def forget_before(self, position: int) -> None:
         """Drop the pauses that ended by `position`."""
         self.pauses = [pause for pause in self.pauses if pause.end > position]
 
     def speech_after(self, position: int, *, ignored: int) -> int | None:
-        """Return where speech is heard again, if at `position` there is a pause; else that.
+        """Return where the first speech after `position` begins; None if there is none yet.
 
-        Speech of up to `ignored` before the pause does not count. None: the pause lasts still.
+        Within speech that is `position` itself. Up to `ignored` samples of speech before a pause
+        count as part of the pause.
         """
         if self.silent_since is not None and self.silent_since <= position + ignored:
             return None
@@ -83,7 +84,7 @@ class Utterance:
 
 
 class Endpointer:
-    """Probabilities in; `push` returns each utterance that begins, and then keeps it up to date."""
+    """`push` probabilities; an utterance that it returns is kept up to date by later calls."""
 
     def __init__(
         self, *, frame_samples: int, endpoint_silence: float, options: VadOptions, position: int = 0
@@ -94,26 +95,26 @@ class Endpointer:
         self._min_speech = _samples(options.min_speech_duration_ms)
         self._min_silence = options.min_silence
         self.position = position
-        """After the last frame judged."""
+        """The position after the last frame."""
         self.utterance: Utterance | None = None
         self._candidate: int | None = None
-        """First frame of what may become an utterance."""
+        """The first frame of speech that may become an utterance."""
         self._n_voiced = 0
         self._last_voiced = position
 
     def push(self, probability: float) -> Utterance | None:
-        """Judge the next frame; return the utterance that began with it, if one did."""
+        """Process the next frame; return the utterance that it began, if any."""
         begun = None
         if self.utterance is not None:
-            self._hear_speech(self.utterance, probability)
-        elif self._hear_silence(probability):
+            self._push_in_speech(self.utterance, probability)
+        elif self._push_in_silence(probability):
             begun = self._begin()
         self.position += self._frame
         self._end_utterance()
         return begun
 
     def flush(self) -> Utterance | None:
-        """Take what may be the beginning of speech for it, since nothing will follow."""
+        """End the audio; return the utterance that the last frames began, if any."""
         return None if self._candidate is None else self._begin()
 
     def _begin(self) -> Utterance:
@@ -122,8 +123,8 @@ class Endpointer:
         self._candidate, self._n_voiced = None, 0
         return self.utterance
 
-    def _hear_silence(self, probability: float) -> bool:
-        """Return whether speech has now lasted long enough to be some."""
+    def _push_in_silence(self, probability: float) -> bool:
+        """Return whether speech has lasted long enough to begin an utterance."""
         if probability >= self._options.threshold:
             if self._candidate is None:
                 self._candidate = self.position
@@ -133,7 +134,7 @@ class Endpointer:
             self._candidate, self._n_voiced = None, 0
         return self._n_voiced * self._frame >= self._min_speech
 
-    def _hear_speech(self, utterance: Utterance, probability: float) -> None:
+    def _push_in_speech(self, utterance: Utterance, probability: float) -> None:
         silent_since = utterance.silent_since
         if probability >= self._options.threshold:
             if silent_since is not None and self.position - silent_since >= self._min_silence:

@@ -1,7 +1,7 @@
-"""Where audio is quiet, judged by its level alone.
+"""Finds quiet audio, by its level alone.
 
-Owns numpy over short stretches. It cannot tell speech from noise, only loud from quiet, which is
-enough to choose the least harmful place for a cut and to leave out digital silence.
+Levels tell loud from quiet, not speech from noise: enough to choose the least harmful position for
+a cut, and to leave out digital silence.
 """
 
 import numpy as np
@@ -10,22 +10,22 @@ import numpy.typing as npt
 from whisper_service.types import SAMPLE_RATE, Audio
 
 HOP = SAMPLE_RATE // 100
-"""10 ms: a pitch period of the deepest voice (12 ms) nearly fits, a closure of a plosive does."""
+"""10 ms: about a pitch period of the deepest voice, and less than the closure of a plosive."""
 BREATH = SAMPLE_RATE // 5
-"""200 ms: longer than the silence inside any consonant (closures last up to 150 ms)."""
+"""200 ms: longer than the silence within any consonant (closures last up to 150 ms)."""
 FLOOR = 10 ** (-60 / 20)
-"""-60 dBFS, RMS: under the self-noise of any microphone turned up for speech (-55 and more)."""
+"""-60 dBFS, RMS: below the noise of any microphone that is set for speech (-55 and more)."""
 SPEECH_BELOW_PEAK = 0.1
-"""-20 dB: vowels and voiced consonants lie within it of a talker's loud frames; pauses do not."""
+"""-20 dB from a speaker's loud frames: vowels and voiced consonants are louder, pauses quieter."""
 _LOUD_QUANTILE = 0.95
-"""A talker's loud frames, without a single click deciding it."""
+"""The loudest 5 % of frames are a speaker's loud ones, so that a single click decides nothing."""
 
 Levels = npt.NDArray[np.float64]
 """float64 [n_hops], RMS of each 10 ms."""
 
 
 def levels(audio: Audio) -> Levels:
-    """RMS of each whole hop of `audio`; a rest shorter than a hop is left out."""
+    """Return the RMS of each whole hop of `audio`, float64 [n_hops]."""
     n_hops = len(audio) // HOP
     hops = audio[: n_hops * HOP].reshape(n_hops, HOP)
     rms: Levels = np.sqrt(np.mean(np.square(hops, dtype=np.float64), axis=1))
@@ -33,12 +33,12 @@ def levels(audio: Audio) -> Levels:
 
 
 def is_silent(audio: Audio) -> bool:
-    """Tell digital silence and the like; a whisper into a microphone is not silent."""
+    """Whether audio is digital silence or close to it; a whisper into a microphone is not."""
     return not bool(np.any(np.abs(audio) > FLOOR)) or not bool(np.any(levels(audio) > FLOOR))
 
 
 def speech_like(audio: Audio) -> npt.NDArray[np.bool_]:
-    """bool [n_hops]: the hops about as loud as this audio's loud ones."""
+    """Return which hops are within 20 dB of the audio's loud ones, bool [n_hops]."""
     level = levels(audio)
     if not len(level):
         return np.zeros(0, np.bool_)
@@ -47,7 +47,7 @@ def speech_like(audio: Audio) -> npt.NDArray[np.bool_]:
 
 
 def smooth(level: Levels, width: int) -> Levels:
-    """Mean over `width` hops around each hop; the edges are repeated outwards."""
+    """Return the mean over `width` hops around each hop; the edges are repeated outwards."""
     padded = np.pad(level, (width // 2, width - 1 - width // 2), mode="edge")
     total = np.cumsum(np.concatenate(([0.0], padded)))
     mean: Levels = (total[width:] - total[:-width]) / width
@@ -57,8 +57,8 @@ def smooth(level: Levels, width: int) -> Levels:
 def quietest(audio: Audio, *, width: int, near: int | None = None) -> int:
     """Return the centre of the quietest `width` samples, to 10 ms.
 
-    Levels within 3 dB count as equal (a finer difference says nothing about where a word ends);
-    of equals the one closest to `near` wins, the last one where `near` is None.
+    Levels within 3 dB count as equal, since a finer difference says nothing about where a word
+    ends. Of equal positions the closest to `near` counts; the last one if `near` is None.
     """
     level = levels(audio)
     if not len(level):
@@ -80,6 +80,9 @@ def runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def pauses(audio: Audio, *, at_least: int) -> list[tuple[int, int]]:
-    """Return the stretches, in samples, of `at_least` that stay 20 dB below the loud parts."""
+    """Return `[start, end)` of the parts, in samples, that stay 20 dB below the loud ones.
+
+    Parts shorter than `at_least` samples are left out.
+    """
     quiet = [(start * HOP, end * HOP) for start, end in runs(~speech_like(audio))]
     return [(start, end) for start, end in quiet if end - start >= at_least]

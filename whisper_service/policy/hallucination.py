@@ -1,31 +1,29 @@
-"""What Whisper makes up, taken out of hypotheses: loops, phrases out of noise, text of no speech.
+"""Removes hallucinations from hypotheses: loops, stock phrases, text where nobody speaks.
 
-Only where the decode itself is in doubt: real speech repeats words and says "thank you", too.
+Only where the decode itself is doubtful: real speech repeats words and says "thank you", too.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from whisper_service.policy.agreement import spelling, split_words
+from whisper_service.policy.text import normalized, split_words
 from whisper_service.types import DecodeOptions, Hypothesis, Segment, Word
 
-_LONGEST = 12
-"""Words of a phrase that is looked for as a loop's body; Whisper repeats a sentence at the most."""
-_COPIES = 4
-"""As many in a row are a loop: three are still said ("no, no, no"), and the decode, which its
-compression ratio says is repetitive, must get its ratio from somewhere."""
+_MAX_LOOP_WORDS = 12
+"""Words in one copy of a loop, at most: Whisper repeats a sentence, not more."""
+_MIN_COPIES = 4
+"""Copies in a row that make a loop: people do say three ("no, no, no")."""
 
-_LEAST_CONFIDENCE = -1.25
-"""Mean log-probability less the probability of no speech. Of a thousand windows of real speech,
-clean, noisy and over the telephone, base and tiny.en had none below -1.05; of what base wrote for
-noises, tones and clicks nothing was above -1.3."""
-_DENSEST = 35
-"""Characters a second of speech: quick speakers say 20. `_ANY_LENGTH` more are allowed, but not for
-an echo, which says again how what was said before ends."""
+_MIN_CONFIDENCE = -1.25
+"""Least `avg_logprob - no_speech_prob` of real speech: windows of speech lie above -1.05, text that
+base made of noises, tones and clicks below -1.3."""
+_MAX_DENSITY = 35
+"""Most characters for a second of speech: quick speakers say 20. `_ANY_LENGTH` more are allowed,
+except for an echo, which repeats the end of the text before."""
 _ANY_LENGTH = 20
 
 STOCK_PHRASES = frozenset(
-    spelling(phrase)
+    normalized(phrase)
     for phrase in (
         *("Thank you.", "Thank you very much.", "Thanks for watching!", "Thank you for watching."),
         *("Thank you so much for watching.", "Please subscribe.", "Like and subscribe!", "you"),
@@ -46,20 +44,33 @@ STOCK_PHRASES = frozenset(
         ),
     )
 )
-"""What the subtitles of videos taught Whisper to say where nobody speaks; known from its issues."""
+"""Whisper writes these where nobody speaks, since videos' subtitles do; known from its issues."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """A hypothesis without what was made up, and how much that was."""
+    """A hypothesis without hallucinations, and the counts of those removed."""
 
     hypothesis: Hypothesis
     n_loops: int
     n_phrases: int
 
 
+def filter_hypothesis(
+    hypothesis: Hypothesis, options: DecodeOptions, *, speech_seconds: float, before: str = ""
+) -> Filtered:
+    """Remove all hallucinations from the hypothesis of a window with `speech_seconds` of speech.
+
+    `before`: the text before the window's own.
+    """
+    filtered = without_hallucinations(hypothesis, options)
+    if is_hallucination(filtered.hypothesis, options, speech_seconds, before):
+        return replace(filtered, hypothesis=replace(filtered.hypothesis, segments=()))
+    return filtered
+
+
 def without_hallucinations(hypothesis: Hypothesis, options: DecodeOptions) -> Filtered:
-    """Drop stock phrases and the copies of loops; thresholds that are None switch it off."""
+    """Remove stock phrases and the copies of loops; a threshold of None switches its rule off."""
     kept = [s for s in hypothesis.segments if not _is_stock_phrase(s, options)]
     n_phrases = len(hypothesis.segments) - len(kept)
     n_loops = 0
@@ -70,23 +81,24 @@ def without_hallucinations(hypothesis: Hypothesis, options: DecodeOptions) -> Fi
     return Filtered(replace(hypothesis, segments=tuple(kept)), n_loops, n_phrases)
 
 
-def is_invented(
+def is_hallucination(
     hypothesis: Hypothesis, options: DecodeOptions, speech_seconds: float, before: str = ""
 ) -> bool:
-    """Whether a window's whole text is made up: the decode does not believe in it, whatever the
-    temperature, or so much cannot be said in `speech_seconds` after the text `before`.
+    """Whether a window's whole text is a hallucination.
 
-    Thresholds that are None switch it off.
+    It is if the decode itself finds it improbable, or if nobody can say so much in
+    `speech_seconds`. `before` is the text before it, of which it may be an echo. A threshold of
+    None switches the rule off.
     """
     if options.logprob_threshold is None or options.no_speech_threshold is None:
         return False
     segments = hypothesis.segments
     confidence = min((s.avg_logprob - s.no_speech_prob for s in segments), default=0.0)
     text = "".join(segment.text for segment in segments)
-    longest = _DENSEST * speech_seconds
-    if not spelling(before).endswith(spelling(text)):
+    longest = _MAX_DENSITY * speech_seconds
+    if not normalized(before).endswith(normalized(text)):
         longest += _ANY_LENGTH
-    return confidence < _LEAST_CONFIDENCE or len(text) > longest
+    return confidence < _MIN_CONFIDENCE or len(text) > longest
 
 
 def _is_repetitive(segment: Segment, options: DecodeOptions) -> bool:
@@ -99,12 +111,12 @@ def _is_stock_phrase(segment: Segment, options: DecodeOptions) -> bool:
     is_doubtful = (silent is not None and segment.no_speech_prob > silent) or (
         improbable is not None and segment.avg_logprob < improbable
     )
-    return is_doubtful and spelling(segment.text) in STOCK_PHRASES
+    return is_doubtful and normalized(segment.text) in STOCK_PHRASES
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """A word and the segment it is from, which loops run across."""
+class _LoopWord:
+    """A word and the index of its segment: a loop may cover several segments."""
 
     index: int
     word: Word
@@ -112,16 +124,16 @@ class _Said:
 
 
 def _without_loops(segments: Sequence[Segment]) -> tuple[list[Segment], int]:
-    said, n_loops = _collapse(
+    kept_words, n_loops = _collapse(
         [
-            _Said(index, word, spelling(word.text))
+            _LoopWord(index, word, normalized(word.text))
             for index, segment in enumerate(segments)
             for word in segment.words or _untimed(segment)
         ]
     )
     kept = []
     for index, segment in enumerate(segments):
-        words = tuple(each.word for each in said if each.index == index)
+        words = tuple(each.word for each in kept_words if each.index == index)
         if words:
             end = max(segment.end, words[-1].end)
             text = "".join(word.text for word in words)
@@ -133,33 +145,36 @@ def _untimed(segment: Segment) -> list[Word]:
     return [Word(text, segment.start, segment.end, 1.0) for text in split_words(segment.text)]
 
 
-def _collapse(said: list[_Said]) -> tuple[list[_Said], int]:
-    """Keep the first copy of each loop; it lasts until the last one ends, so that all of that
-    audio is done with, and is not heard again to the same end."""
-    kept: list[_Said] = []
+def _collapse(words: list[_LoopWord]) -> tuple[list[_LoopWord], int]:
+    """Keep the first copy of each loop, and count the loops.
+
+    The copy lasts until the last one ends: all of that audio is covered, or it would be decoded
+    again and loop again.
+    """
+    kept: list[_LoopWord] = []
     n_loops, at = 0, 0
-    while at < len(said):
-        length, copies = _loop_at(said, at)
-        if copies < _COPIES:
-            kept.append(said[at])
+    while at < len(words):
+        length, copies = _loop_at(words, at)
+        if copies < _MIN_COPIES:
+            kept.append(words[at])
             at += 1
             continue
         n_loops += 1
-        body = said[at : at + length]
+        body = words[at : at + length]
         at += length * copies
         last = body[-1]
         kept += body[:-1]
-        kept.append(replace(last, word=replace(last.word, end=said[at - 1].word.end)))
+        kept.append(replace(last, word=replace(last.word, end=words[at - 1].word.end)))
     return kept, n_loops
 
 
-def _loop_at(said: Sequence[_Said], at: int) -> tuple[int, int]:
-    """Return length and number of the copies that begin at `at`; the shortest body that loops."""
-    keys = [each.key for each in said[at:]]
-    for length in range(1, min(_LONGEST, len(keys) // _COPIES) + 1):
+def _loop_at(words: Sequence[_LoopWord], at: int) -> tuple[int, int]:
+    """Return the length and number of the copies at `at`, for the shortest copy that loops."""
+    keys = [each.key for each in words[at:]]
+    for length in range(1, min(_MAX_LOOP_WORDS, len(keys) // _MIN_COPIES) + 1):
         copies = 1
         while keys[copies * length : (copies + 1) * length] == keys[:length]:
             copies += 1
-        if copies >= _COPIES:
+        if copies >= _MIN_COPIES:
             return length, copies
     return 1, 1

@@ -1,30 +1,30 @@
-"""Segments of a window's decode, moved to the file's clock and to where somebody speaks there."""
+"""Moves a window's segments to the file's clock, and there to the speech that was detected."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from whisper_service.policy.windows import Span, Window
+from whisper_service.policy.window_cutter import FileWindow, Span
 from whisper_service.types import SAMPLE_RATE, Segment, Word
 
 _SLACK = SAMPLE_RATE // 20
-"""50 ms: how late the detector hears speech begin, and how soon it takes it for over."""
-_LEAST = 0.02
-"""Seconds: the step of Whisper's timestamps; nothing is shorter."""
+"""50 ms: how late the detector finds the beginning of speech, and how early its end."""
+_MIN_DURATION = 0.02
+"""Seconds: the step of Whisper's timestamps, and the least duration of a segment or word."""
 _PAUSE = 2 * SAMPLE_RATE // 5
-"""400 ms: nobody is silent for as long within a phrase."""
+"""400 ms: a silence within a phrase is shorter."""
 
 
-def has_pauses(window: Window) -> bool:
-    """Whether one of its segments may have a pause inside, at which it is to be split."""
+def has_pauses(window: FileWindow) -> bool:
+    """Whether speech in the window pauses, so that segments may have to be split."""
     return any(_pauses(window.speech))
 
 
-def to_file_times(segment: Segment, window: Window, start: int) -> Segment:
-    """Move a segment of a decode that began at sample `start` of the window's audio to the file.
+def to_file_times(segment: Segment, window: FileWindow, start: int) -> Segment:
+    """Move a segment to the file's clock; its decode began at sample `start` of the window.
 
-    A start or an end in a stretch without speech moves to the speech next to it, within the
-    segment; a word, to the speech that most of it lies in.
+    A start or an end outside speech moves to the nearest speech within the segment. A word moves
+    to the speech that holds most of it.
     """
     first = _position(window, start, segment.start)
     last = max(first, _position(window, start, segment.end, is_end=True))
@@ -33,10 +33,10 @@ def to_file_times(segment: Segment, window: Window, start: int) -> Segment:
     return replace(segment, start=first / SAMPLE_RATE, end=last / SAMPLE_RATE, words=words)
 
 
-def split_at_pauses(segment: Segment, window: Window) -> list[Segment]:
-    """Split a segment whose words have the file's times where nobody speaks for a while.
+def split_at_pauses(segment: Segment, window: FileWindow) -> list[Segment]:
+    """Split a segment between words that a pause separates; word times are the file's.
 
-    The parts have no tokens: which of the segment's belong to which word is not known.
+    The parts have no tokens, since nothing says which tokens spell which word.
     """
     parts: list[list[Word]] = []
     for word in segment.words:
@@ -66,18 +66,18 @@ def _is_pause_between(before: Word, after: Word, speech: Sequence[Span]) -> bool
 
 
 def _pauses(speech: Sequence[Span]) -> Iterator[tuple[Span, Span]]:
-    """What is spoken before and after each."""
+    """Yield the speech before and after each pause."""
     return ((a, b) for a, b in pairwise(speech) if b.start - a.end >= _PAUSE)
 
 
-def _position(window: Window, start: int, seconds: float, *, is_end: bool = False) -> int:
+def _position(window: FileWindow, start: int, seconds: float, *, is_end: bool = False) -> int:
     at = start + round(seconds * SAMPLE_RATE)
     # Where chunks meet, an end belongs to the earlier one.
     return window.position(max(at - 1, 0)) + 1 if is_end else window.position(at)
 
 
 def _words_in_speech(
-    words: Sequence[Word], window: Window, start: int, segment: Span
+    words: Sequence[Word], window: FileWindow, start: int, segment: Span
 ) -> Iterator[Word]:
     spans = [
         span for span in window.speech if span.start < segment.end and span.end > segment.start
@@ -95,12 +95,12 @@ def _words_in_speech(
 
 
 def _overlap(span: Span, start: int, end: int) -> int:
-    """How many samples of `[start, end)` the span holds; less than 0 is how far away it is."""
+    """Return how many samples of `[start, end)` the span holds; a negative number is a distance."""
     return min(span.end, end) - max(span.start, start)
 
 
 def _within_speech(start: int, end: int, speech: Sequence[Span]) -> tuple[int, int]:
-    """Narrow `[start, end)` to begin and end with speech, if it holds any."""
+    """Narrow `[start, end)` so that it begins and ends with speech, if it holds any."""
     held = [span for span in speech if span.start < end and span.end > start]
     if not held:
         return start, end
@@ -108,8 +108,10 @@ def _within_speech(start: int, end: int, speech: Sequence[Span]) -> tuple[int, i
 
 
 def in_order(segments: Sequence[Segment], start: float, end: float) -> list[Segment]:
-    """Let segments, and the words of each, follow one another within `[start, end]` seconds, each
-    with a length."""
+    """Return the segments with times that follow one another within `[start, end]` seconds.
+
+    So do the times of each segment's words; none is shorter than 20 ms if there is room.
+    """
     times = _in_order([(segment.start, segment.end) for segment in segments], start, end)
     return [
         replace(segment, start=first, end=last, words=_words_in_order(segment.words, first, last))
@@ -128,8 +130,8 @@ def _words_in_order(words: Sequence[Word], start: float, end: float) -> tuple[Wo
 def _in_order(
     times: Sequence[tuple[float, float]], start: float, end: float
 ) -> list[tuple[float, float]]:
-    """Shift times as little as need be; where there is not room for `_LEAST` each, evenly."""
-    step = min(_LEAST, (end - start) / max(1, len(times)))
+    """Shift times as little as possible; evenly where there is not `_MIN_DURATION` for each."""
+    step = min(_MIN_DURATION, (end - start) / max(1, len(times)))
     placed, at = [], start
     for n_left, (first, last) in zip(range(len(times), 0, -1), times, strict=True):
         first = min(max(first, at), end - n_left * step)

@@ -1,7 +1,7 @@
-"""What a file's decode makes up between silences, told by its words' times and probabilities.
+"""Removes hallucinations between silences from a file's segments, by word times and probabilities.
 
 `hallucination_silence_threshold` of `whisper.transcribe`, as a function of one window: which
-segments stay, and where to decode again. Times in seconds on the file's clock.
+segments stay, and where to decode again. Times are seconds on the file's clock.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from whisper_service.types import WINDOW_SECONDS, Segment, Word
 
 _PUNCTUATION = "\"'“¿([{-\"'.。,，!！?？:：”)]}、"
-_LOOKED_AT = 8
-"""Words of a segment that are scored."""
+_N_SCORED = 8
+"""The first words of a segment, which are scored."""
 _EDGE = 2.0
-"""This near to the window's border counts as beside silence: what is there was not heard."""
+"""Seconds: a segment this close to the window's edge counts as beside silence."""
 _STEP = 1.0
-"""The least that a decode goes on by."""
+"""Seconds by which a decode moves on, at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A window's segments without those made up."""
+    """A window's segments without hallucinations."""
 
     segments: tuple[Segment, ...]
     resume_at: float | None
-    """From where the window is to be decoded again; None where nothing was left out."""
+    """Where to decode the window again, in seconds; None if all segments were kept."""
 
 
 def without_silence_hallucinations(
@@ -36,10 +36,10 @@ def without_silence_hallucinations(
     last_speech: float,
     content_end: float,
 ) -> Kept:
-    """Leave out improbable segments among silences longer than `threshold`.
+    """Remove improbable segments between silences longer than `threshold` seconds.
 
-    The window is `start` to `end`, before it speech ended at `last_speech`, and after
-    `content_end` there is nothing to decode any more.
+    The window lasts from `start` to `end`. The speech before it ended at `last_speech`; after
+    `content_end` there is none.
     """
     segments = tuple(segments)
     spoken = [index for index, segment in enumerate(segments) if segment.words]
@@ -47,8 +47,8 @@ def without_silence_hallucinations(
         return Kept(segments, None)
     first = segments[spoken[0]]
     if is_segment_anomaly(first) and first.start - start > threshold:
-        return Kept((), first.start)  # heard again without the silence before it
-    border = start + WINDOW_SECONDS
+        return Kept((), first.start)  # decoded again without the silence before it
+    window_end = start + WINDOW_SECONDS
     for index, following in zip(spoken, [*spoken[1:], None], strict=True):
         segment = segments[index]
         if is_segment_anomaly(segment):
@@ -62,7 +62,7 @@ def without_silence_hallucinations(
             has_silence_after = (
                 next_start - segment.end > threshold
                 or (after is not None and is_segment_anomaly(after))
-                or border - segment.end < _EDGE
+                or window_end - segment.end < _EDGE
             )
             if has_silence_before and has_silence_after:
                 resume_at = max(start + _STEP, segment.start)
@@ -73,8 +73,8 @@ def without_silence_hallucinations(
 
 
 def is_segment_anomaly(segment: Segment) -> bool:
-    """Whether its first words are improbable, or too short or long for words."""
-    words = [word for word in segment.words if word.text not in _PUNCTUATION][:_LOOKED_AT]
+    """Whether a segment's first words are improbable, or too short or too long for words."""
+    words = [word for word in segment.words if word.text not in _PUNCTUATION][:_N_SCORED]
     score = sum(_anomaly_score(word) for word in words)
     return bool(segment.words) and (score >= 3 or score + 0.01 >= len(words))
 

@@ -9,7 +9,7 @@ from tests.api.fakes import FakeDecoder, level, say_level, wav
 from tests.policy.world import FakeDetector
 from whisper_service.api.files.transcription import Transcriber, drive
 from whisper_service.errors import AudioTooShort, Overloaded, TimedOut, Unavailable
-from whisper_service.policy.file import FilePlan
+from whisper_service.policy.file_plan import FilePlan
 from whisper_service.settings import Settings
 from whisper_service.types import SAMPLE_RATE, DecodeOptions, FileOptions
 

@@ -4,7 +4,13 @@ import pytest
 
 from whisper_service.api import metrics
 from whisper_service.api.live.latency import StreamWatch
-from whisper_service.policy.events import Final, Partial, SpeechEnded, SpeechStarted, StreamState
+from whisper_service.policy.stream_events import (
+    Final,
+    Partial,
+    SpeechEnded,
+    SpeechStarted,
+    StreamState,
+)
 from whisper_service.types import Segment
 
 

@@ -17,7 +17,7 @@ from whisper_service.api.metrics import Metrics
 from whisper_service.api.tasks import task_group
 from whisper_service.audio.decode import AudioFile, DecodeLimits, open_audio
 from whisper_service.audio.vad import SileroDetector
-from whisper_service.policy.file import FilePlan
+from whisper_service.policy.file_plan import FilePlan
 from whisper_service.settings import Settings
 from whisper_service.types import (
     Audio,

@@ -22,7 +22,7 @@ from whisper_service.errors import (
     StreamTooFast,
     Unavailable,
 )
-from whisper_service.policy.events import Event
+from whisper_service.policy.stream_events import Event
 from whisper_service.settings import Settings
 from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob
 
@@ -159,7 +159,7 @@ class StreamRunner(Generic[T]):
     def stir(self) -> None:
         """The plans may have work; a partial that would keep a final waiting is given up for it."""
         self._has_work.set()
-        if self._patience is not None and self.first.plan.is_overtaken:
+        if self._patience is not None and self.first.plan.is_superseded:
             self._patience.reschedule(_now())
             self._patience = None
 

@@ -9,8 +9,8 @@ from collections import deque
 
 from whisper_service.api import metrics
 from whisper_service.api.metrics import Metrics
-from whisper_service.policy.agreement import split_words
-from whisper_service.policy.events import Event, Final, Partial, SpeechEnded, SpeechStarted
+from whisper_service.policy.stream_events import Event, Final, Partial, SpeechEnded, SpeechStarted
+from whisper_service.policy.text import split_words
 
 _MAX_ARRIVALS = 4096
 """Messages of audio whose time is kept: ten minutes of 0.15 s; older ones count as the oldest."""

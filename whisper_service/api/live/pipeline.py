@@ -9,8 +9,8 @@ from whisper_service.api.live.latency import StreamWatch
 from whisper_service.audio.pcm import PcmReader
 from whisper_service.audio.resample import Resampler
 from whisper_service.audio.vad import SileroDetector
-from whisper_service.policy.events import Event, StreamState
-from whisper_service.policy.stream import StreamPlan
+from whisper_service.policy.stream_events import Event, StreamState
+from whisper_service.policy.stream_plan import StreamPlan
 from whisper_service.types import (
     SAMPLE_RATE,
     Audio,

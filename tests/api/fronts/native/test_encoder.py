@@ -5,7 +5,7 @@ import pytest
 from whisper_service.api.fronts.native.encoder import WARNING_INTERVAL, Announcer, LagWatch
 from whisper_service.api.fronts.native.resume import ResumePoint, ResumeTokens
 from whisper_service.errors import InvalidResumeToken, Restarting
-from whisper_service.policy.events import (
+from whisper_service.policy.stream_events import (
     Done,
     Final,
     Partial,

@@ -35,7 +35,7 @@ from whisper_service.errors import (
     InvalidMessage,
     ServiceError,
 )
-from whisper_service.policy.events import Event
+from whisper_service.policy.stream_events import Event
 from whisper_service.types import StreamConfig
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 
 from whisper_service import __version__
 from whisper_service.api.fronts.deepgram.query import ListenQuery
-from whisper_service.policy.events import (
+from whisper_service.policy.stream_events import (
     Done,
     Event,
     Final,

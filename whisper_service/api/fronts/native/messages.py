@@ -22,7 +22,7 @@ from whisper_service.api.schemas import (
     spoken,
 )
 from whisper_service.errors import InvalidMessage, ServiceError
-from whisper_service.policy.events import FinalEnd
+from whisper_service.policy.stream_events import FinalEnd
 from whisper_service.types import (
     WINDOW_SECONDS,
     DecodeOptions,

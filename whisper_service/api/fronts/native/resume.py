@@ -11,7 +11,7 @@ from typing import Any
 from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
 
 from whisper_service.errors import InvalidResumeToken
-from whisper_service.policy.events import StreamState
+from whisper_service.policy.stream_events import StreamState
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from whisper_service.api.live.streams import LiveStreams
 from whisper_service.api.live.writer import Outlet
 from whisper_service.audio.container import Container
 from whisper_service.errors import AudioTooLong, Restarting, ServiceError, StreamTooFast
-from whisper_service.policy.events import Done, Event
+from whisper_service.policy.stream_events import Done, Event
 
 
 class StreamSession:

@@ -40,7 +40,7 @@ from whisper_service.errors import (
     ModelUnavailable,
     ServiceError,
 )
-from whisper_service.policy.events import Event
+from whisper_service.policy.stream_events import Event
 
 LEAST = 0.1
 """Seconds; OpenAI refuses to commit less."""

@@ -10,7 +10,7 @@ from typing import Any
 from whisper_service.api.fronts.openai.answers import Deltas, duration_usage
 from whisper_service.api.fronts.openai.errors import openai_error
 from whisper_service.errors import ServiceError
-from whisper_service.policy.events import Done, Event, Final, SpeechEnded, SpeechStarted
+from whisper_service.policy.stream_events import Done, Event, Final, SpeechEnded, SpeechStarted
 
 ServerEvent = dict[str, Any]
 

@@ -18,9 +18,9 @@ from tests.policy.world import (
     synthesise,
     words_of,
 )
-from whisper_service.policy.agreement import spelling
-from whisper_service.policy.events import Done, Final, Partial, SpeechEnded, SpeechStarted
-from whisper_service.policy.stream import StreamPlan
+from whisper_service.policy.stream_events import Done, Final, Partial, SpeechEnded, SpeechStarted
+from whisper_service.policy.stream_plan import StreamPlan
+from whisper_service.policy.text import normalized
 from whisper_service.types import (
     SAMPLE_RATE,
     WINDOW_SAMPLES,
@@ -95,7 +95,7 @@ def test_the_first_words_after_a_pause_are_asked_for_twice_a_second() -> None:
     script = [*[Spoken(0.4, 0.05)] * 3, Spoken(0.4, 0.9), *[Spoken(0.4, 0.05)] * 8]
     run = stream(synthesise(script), config(hold_punctuation=True), decoder=mark_then_words)
     after = [partial for partial in run.partials if partial.start > 2.5]
-    assert all(spelling(partial.stable + partial.unstable) for partial in after)
+    assert all(normalized(partial.stable + partial.unstable) for partial in after)
     assert after[0].end - after[0].start < 1.8
 
 
@@ -436,14 +436,14 @@ def test_only_what_may_become_final_is_decoded_again_at_other_temperatures() -> 
     assert temperatures["final"] == DecodeOptions().temperatures
 
 
-def test_a_partial_in_flight_is_overtaken_by_the_pause_that_may_be_the_end() -> None:
+def test_a_partial_in_flight_is_superseded_by_the_pause_that_may_be_the_end() -> None:
     run = stream(synthesise(SENTENCE), config(partial_interval=1.5), delay=16)
     assert [job.priority for job in run.jobs] == ["live", "final"]
-    assert run.n_overtaken == 1
+    assert run.n_superseded == 1
     assert run.words == words_of(SENTENCE)
 
 
-def test_only_partials_are_overtaken() -> None:
+def test_only_partials_are_superseded() -> None:
     run = stream(synthesise(FLUENT), config(partial_interval=0.0, chunk_duration=2.0), delay=40)
-    assert run.n_overtaken == 0
+    assert run.n_superseded == 0
     assert run.words == words_of(FLUENT)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.policy.world import FakeDetector, Spoken, decode, silence, synthesise, words_of
-from whisper_service.policy.file import FilePlan
+from whisper_service.policy.file_plan import FilePlan
 from whisper_service.types import (
     SAMPLE_RATE,
     WINDOW_SAMPLES,

@@ -1,6 +1,6 @@
 """Words of a decode on the stream's own clock."""
 
-from whisper_service.policy.hearing import heard_words
+from whisper_service.policy.timed_words import to_timed_words
 from whisper_service.types import SAMPLE_RATE, Hypothesis, Segment, Word
 
 
@@ -12,7 +12,7 @@ def times(hypothesis: Hypothesis) -> list[tuple[str, float, float]]:
     begin, end = 2 * SAMPLE_RATE, 4 * SAMPLE_RATE
     return [
         (word.text, round(word.start / SAMPLE_RATE, 2), round(word.end / SAMPLE_RATE, 2))
-        for word in heard_words(hypothesis, begin, end)
+        for word in to_timed_words(hypothesis, begin, end)
     ]
 
 

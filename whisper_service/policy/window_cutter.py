@@ -1,9 +1,8 @@
 """Cuts a file's audio, as it comes in, into windows of at most 30 s that hold speech.
 
-Speech is found by a detector, and what lies far from any is left out, as in whisperX's and
-faster-whisper's batched decoding: a window is made of chunks of the file, one after the other. Owns
-the audio until it is in a window, and nothing after. Positions are exact ints, so that times do not
-drift over hours.
+Audio far from any speech is left out, as in whisperX and in faster-whisper's batched decoding: a
+window is made of chunks of the file, one after the other. Owns the audio until it is in a window.
+Positions are samples from the start of the file, so that times do not drift over hours.
 """
 
 from collections import deque
@@ -20,19 +19,19 @@ from whisper_service.policy.endpoint import Endpointer, Utterance, VadOptions
 from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, Audio
 
 _EARLIEST_CUT = WINDOW_SAMPLES - 12 * SAMPLE_RATE
-"""A window costs the same however much of it is used: cut in its last 12 s, where a talker is
-nearly sure to breathe (pauses for breath come each 3 to 4 s)."""
+"""18 s: a window costs the same however full it is, so it is cut in its last 12 s, in which a
+speaker is nearly sure to take breath (every 3 to 4 s)."""
 _LOOK_AHEAD = WINDOW_SAMPLES + 12 * SAMPLE_RATE
-"""Speech that is waited for before a window is cut. What ends sooner is cut about its middle: a
-rest of a second or two, decoded alone, is what Whisper makes things up for."""
+"""42 s of speech come in before a window is cut. Speech that ends sooner is cut about its middle:
+Whisper hallucinates on a rest of a second or two."""
 _PAD = 4 * SAMPLE_RATE // 10
-"""400 ms around speech stay: Silero answers late, and Whisper hears soft onsets and where sentences
-end better with some."""
+"""400 ms of padding around speech: Silero is late, and Whisper needs some of it for soft onsets and
+for ends of sentences."""
 _MAX_GAP = 2 * _PAD + SAMPLE_RATE // 5
-"""1 s: a longer one loses its middle."""
+"""1 s: a longer gap in speech loses its middle."""
 _VAD = VadOptions()
 _LOOK_BACK = SAMPLE_RATE
-"""Kept of what is not speech so far: the pad, and the frames in which it was not yet sure."""
+"""1 s of silence is kept: the padding, and the frames that detection takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Window:
-    """What one decode hears. `audio` is that of its `chunks`, joined; `speech` lies within them."""
+class FileWindow:
+    """The audio of one decode: that of `chunks`, joined. The spans of `speech` lie within them."""
 
     audio: Audio
     chunks: tuple[Span, ...]
@@ -56,12 +55,14 @@ class Window:
 
     @property
     def end(self) -> int:
-        """Position of the file after its last sample."""
+        """The position in the file after its last sample."""
         return self.chunks[-1].end
 
     def position(self, at: int) -> int:
-        """Return which position of the file sample `at` of `audio` is; where chunks meet, the
-        beginning of the later one."""
+        """Return the position in the file of sample `at` of `audio`.
+
+        Where two chunks meet, that is the beginning of the later one.
+        """
         for chunk in self.chunks:
             if at < len(chunk):
                 return chunk.start + at
@@ -69,7 +70,7 @@ class Window:
         return self.end
 
     def offset(self, position: int) -> int:
-        """Return which sample of `audio` is at `position` of the file, or comes next after it."""
+        """Return the sample of `audio` at `position` of the file, or the next one after it."""
         before = 0
         for chunk in self.chunks:
             if position < chunk.end:
@@ -79,10 +80,10 @@ class Window:
 
 
 class WindowCutter:
-    """Audio in, windows out. `push`, then `cut` until it gives None; `end` when no more comes.
+    """`push` audio, then `cut` until that returns None; `end` after the last audio.
 
-    Without a detector all that is not silent counts as speech. Speech after a silence of more than
-    `max_pause` samples begins a window of its own.
+    Without a detector all sound counts as speech. Speech after a silence of more than `max_pause`
+    samples begins a new window.
     """
 
     def __init__(self, detector: SpeechDetector | None, *, max_pause: int) -> None:
@@ -91,7 +92,7 @@ class WindowCutter:
         self._buffer = AudioBuffer()
         self._has_ended = False
         self._begin = 0
-        """All before it is in a window, or left out."""
+        """All audio before it is in a window, or left out."""
 
     @property
     def received(self) -> int:
@@ -105,11 +106,11 @@ class WindowCutter:
         self._forget()
 
     def end(self) -> None:
-        """Let the rest out as windows, however short."""
+        """Allow windows of any length for the rest."""
         self._has_ended = True
         self._finder.end(self.received)
 
-    def cut(self) -> Window | None:
+    def cut(self) -> FileWindow | None:
         """Return the next window; None if more audio must come first."""
         speech, is_whole = self._next_speech()
         chunks = _chunks(speech, self._begin, self.received)
@@ -125,7 +126,7 @@ class WindowCutter:
         return window
 
     def _next_speech(self) -> tuple[list[Span], bool]:
-        """Return what is found so far of the next stretch of speech, and whether that is all."""
+        """Return the spans of speech up to the next long pause, and whether that pause has come."""
         speech: list[Span] = []
         for span in self._finder.speech():
             if speech and span.start - speech[-1].end > self._max_pause:
@@ -133,24 +134,24 @@ class WindowCutter:
             speech.append(span)
         return speech, self._has_ended or self._finder.silence > self._max_pause
 
-    def _window(self, chunks: Sequence[Span], speech: Sequence[Span]) -> Window:
+    def _window(self, chunks: Sequence[Span], speech: Sequence[Span]) -> FileWindow:
         audio = [self._buffer.slice(chunk.start, chunk.end) for chunk in chunks]
-        return Window(np.concatenate(audio), tuple(chunks), tuple(speech))
+        return FileWindow(np.concatenate(audio), tuple(chunks), tuple(speech))
 
-    def _first_part(self, window: Window, *, is_whole: bool) -> Window:
+    def _first_part(self, window: FileWindow, *, is_whole: bool) -> FileWindow:
         low, high, length = _EARLIEST_CUT, WINDOW_SAMPLES, len(window.audio)
         if is_whole and length <= _LOOK_AHEAD:
             low = max(length - WINDOW_SAMPLES, length // 2 - 6 * SAMPLE_RATE)
             high = min(WINDOW_SAMPLES, length // 2 + 6 * SAMPLE_RATE)
         at = window.position(_quietest_cut(window, low, high))
-        return Window(
+        return FileWindow(
             window.audio[: window.offset(at)],
             tuple(_before(window.chunks, at)),
             tuple(_before(window.speech, at)),
         )
 
     def _forget(self) -> None:
-        """Drop audio that no window will have."""
+        """Drop audio that no window needs."""
         first = next(self._finder.speech(), None)
         needed = self.received - _LOOK_BACK if first is None else first.start - _PAD
         self._buffer.discard_before(max(self._begin, needed))
@@ -176,7 +177,7 @@ class _SpeechFinder:
         self._judge(self._probabilities(samples))
 
     def end(self, position: int) -> None:
-        """The file ends at `position`: judge its last, unfinished frame as if silence followed."""
+        """End the file at `position`; its unfinished frame is processed as if silence followed."""
         self._judge(self._probabilities(np.zeros(self._frame - 1, np.float32)))
         if (utterance := self._endpointer.flush()) is not None:
             self._found.append(utterance)
@@ -184,13 +185,13 @@ class _SpeechFinder:
 
     @property
     def silence(self) -> int:
-        """How long it has been silent since the last speech; 0 while somebody speaks."""
+        """Samples of silence since the last speech; 0 during speech."""
         if self._endpointer.utterance is not None or not self._found:
             return 0
         return self._endpointer.position - (self._found[-1].silent_since or 0)
 
     def speech(self) -> Iterator[Span]:
-        """What was found after what was forgotten."""
+        """Yield the spans of speech that were not forgotten."""
         last = self._endpointer.position if self._end is None else self._end
         for utterance in self._found:
             end = last if utterance.silent_since is None else utterance.silent_since
@@ -219,7 +220,7 @@ class _SpeechFinder:
 
 
 def _chunks(speech: Sequence[Span], begin: int, end: int) -> list[Span]:
-    """Return `speech` with pads, joined where little lies between, within `[begin, end)`."""
+    """Return `speech` with padding, joined across short gaps, within `[begin, end)`."""
     chunks: list[Span] = []
     for span in speech:
         if chunks and span.start - (chunks[-1].end - _PAD) <= _MAX_GAP:
@@ -231,9 +232,11 @@ def _chunks(speech: Sequence[Span], begin: int, end: int) -> list[Span]:
     return chunks
 
 
-def _quietest_cut(window: Window, low: int, high: int) -> int:
-    """Return the middle of the longest pause in `audio[low:high]`; the quietest 200 ms where the
-    detector heard none."""
+def _quietest_cut(window: FileWindow, low: int, high: int) -> int:
+    """Return the middle of the longest pause in `audio[low:high]`.
+
+    Where the detector found none, the level decides.
+    """
     pauses = [
         (max(window.offset(a.end), low), min(window.offset(b.start), high))
         for a, b in pairwise(window.speech)
@@ -245,7 +248,7 @@ def _quietest_cut(window: Window, low: int, high: int) -> int:
 
 
 def _longest_gap(audio: Audio) -> int:
-    """Return the middle of the longest silence; the quietest 200 ms where there is none."""
+    """Return the middle of the longest silence; of the quietest 200 ms where there is none."""
     gaps = energy.pauses(audio, at_least=energy.BREATH)
     if not gaps:
         return energy.quietest(audio, width=energy.BREATH)

@@ -1,12 +1,15 @@
-"""Marks that Whisper joins to words."""
+"""Words, letters and punctuation in text."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from whisper_service.policy.punctuation import (
+from whisper_service.policy.text import (
     ends_sentence,
-    is_marked,
-    split_trailing,
-    without_leading,
+    ends_with_mark,
+    split_trailing_marks,
+    split_words,
+    without_leading_marks,
 )
 
 
@@ -32,10 +35,19 @@ def test_and_not_without(word: str) -> None:
     ],
 )
 def test_marks_come_off_the_end(text: str, body: str, mark: str) -> None:
-    assert split_trailing(text) == (body, mark)
-    assert is_marked(text) is bool(mark)
+    assert split_trailing_marks(text) == (body, mark)
+    assert ends_with_mark(text) is bool(mark)
 
 
 def test_and_off_the_beginning() -> None:
-    assert without_leading(", ask not.") == " ask not."
-    assert without_leading("...") == ""
+    assert without_leading_marks(", ask not.") == " ask not."
+    assert without_leading_marks("...") == ""
+
+
+@given(st.text())
+def test_split_words_join_to_the_text(text: str) -> None:
+    assert text.strip() == "" or "".join(split_words(text)) == text
+
+
+def test_scripts_without_spaces_are_split_by_character() -> None:
+    assert split_words(" 你好。 hello") == [" 你", "好。", " hello"]

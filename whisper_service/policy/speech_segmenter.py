@@ -1,8 +1,8 @@
-"""Turns a stream's audio into stretches to decode: the ears of a `StreamPlan`.
+"""Splits a stream's audio into chunks of speech.
 
-Owns the buffer, the detector and the order of stretches; knows nothing of hypotheses and text. It
-hears in steps of one frame: a plan that decides after each step decides by the audio alone, not by
-how that was cut on its way here.
+Owns the buffer, the detector and the order of chunks; knows nothing of hypotheses and text. Audio
+is processed one frame at a time: a plan that decides after each frame decides by the audio alone,
+whatever the sizes of the messages it came in.
 """
 
 from collections import deque
@@ -12,17 +12,17 @@ import numpy as np
 from whisper_service.audio.buffer import AudioBuffer
 from whisper_service.audio.vad import SpeechDetector
 from whisper_service.policy.endpoint import Endpointer, Utterance, VadOptions
-from whisper_service.policy.stretch import Stretch
+from whisper_service.policy.speech_chunk import SpeechChunk
 from whisper_service.types import SAMPLE_RATE, Audio
 
 _FRAME = 512
-"""32 ms, as Silero's, where there is no detector to say."""
+"""32 ms: Silero's frame, for streams without a detector."""
 _LOOK_BACK = SAMPLE_RATE
-"""Kept of silence: the pad before speech and the frames in which it is not yet sure."""
+"""1 s of silence is kept: the padding before speech, and the frames that detection takes."""
 
 
-class Listener:
-    """`receive` audio, `step` through it, read `stretches` from the left, `pop` what is final."""
+class SpeechSegmenter:
+    """`receive` audio, `step` through it, read `chunks` from the left, `pop` one that is final."""
 
     def __init__(
         self,
@@ -34,17 +34,17 @@ class Listener:
     ) -> None:
         self.buffer = AudioBuffer(position)
         self.vad = vad
-        self.stretches: deque[Stretch] = deque()
+        self.chunks: deque[SpeechChunk] = deque()
         self._detector = detector
         self._last_end = position
         self._probabilities: deque[float] = deque()
         self._frame = _FRAME if detector is None else detector.frame_samples
         self._origin = position
-        self.heard = position
-        """Position up to which it was heard: a whole number of frames, but for the very end."""
+        self.processed = position
+        """Position up to which speech was detected: a whole number of frames, except at the end."""
         self._endpointer: Endpointer | None = None
         if detector is None:
-            self.stretches.append(Stretch(position, None))
+            self.chunks.append(SpeechChunk(position, None))
         else:
             detector.reset()
             self._endpointer = Endpointer(
@@ -66,51 +66,51 @@ class Listener:
             self._probabilities += self._detector.probabilities(samples)
 
     def step(self) -> bool:
-        """Hear the next frame; return False if there is none yet."""
-        if self.heard + self._frame > self.received:
+        """Process the next frame; return False if it is not complete yet."""
+        if self.processed + self._frame > self.received:
             return False
-        self._hear_frame()
+        self._process_frame()
         return True
 
     def close(self) -> None:
-        """End the stretch that is open, here; its utterance goes on in a new one."""
-        if self.stretches and self.stretches[-1].end(self.vad) is None:
-            last = self.stretches[-1]
-            last.close(self.heard, self.vad)
-            self.stretches.append(Stretch(self.heard, last.utterance, is_first=False))
+        """End the open chunk at this position; its utterance goes on in a new chunk."""
+        if self.chunks and self.chunks[-1].end(self.vad) is None:
+            last = self.chunks[-1]
+            last.close(self.processed, self.vad)
+            self.chunks.append(SpeechChunk(self.processed, last.utterance, is_first=False))
 
     def end(self) -> None:
-        """Judge the unfinished frame as if silence followed, and end what is open."""
+        """Process the unfinished frame as if silence followed, and end the open chunk."""
         rest = (self.received - self._origin) % self._frame
         if rest and self._detector is not None:
             silence = np.zeros(self._frame - rest, np.float32)
             self._probabilities += self._detector.probabilities(silence)
-        while self.heard < self.received:
-            self._hear_frame()
+        while self.processed < self.received:
+            self._process_frame()
         if self._endpointer is not None and (utterance := self._endpointer.flush()) is not None:
             self._begin(utterance)
-        if self.stretches:
-            end = self.stretches[-1].end(self.vad)
-            # An endpoint within the frame that was filled up lies past what there is.
+        if self.chunks:
+            end = self.chunks[-1].end(self.vad)
+            # An endpoint within the padded frame lies after the last sample.
             if end is None or end > self.received:
-                self.stretches[-1].close(self.received, self.vad)
+                self.chunks[-1].close(self.received, self.vad)
 
     def pop(self, end: int) -> None:
-        """Forget the first stretch, which was decoded up to `end`."""
-        self.stretches.popleft()
+        """Remove the first chunk, which is final up to `end`."""
+        self.chunks.popleft()
         self._last_end = max(self._last_end, end)
-        if self.stretches:
-            self.stretches[0].begin = max(self.stretches[0].begin, self._last_end)
+        if self.chunks:
+            self.chunks[0].begin = max(self.chunks[0].begin, self._last_end)
 
     def discard_before(self, position: int | None) -> None:
-        """Forget audio before `position`; None: what no stretch and no next utterance needs."""
+        """Drop audio before `position`; None drops all that no chunk and no new utterance needs."""
         if position is None:
-            begins = [self.heard - _LOOK_BACK, *(stretch.begin for stretch in self.stretches)]
+            begins = [self.processed - _LOOK_BACK, *(chunk.begin for chunk in self.chunks)]
             position = min(begins)
         self.buffer.discard_before(position)
 
-    def _hear_frame(self) -> None:
-        self.heard = min(self.heard + self._frame, self.received)
+    def _process_frame(self) -> None:
+        self.processed = min(self.processed + self._frame, self.received)
         if self._endpointer is not None:
             utterance = self._endpointer.push(self._probabilities.popleft())
             if utterance is not None:
@@ -118,4 +118,4 @@ class Listener:
 
     def _begin(self, utterance: Utterance) -> None:
         begin = max(utterance.start - self.vad.pad_before, self.buffer.start, self._last_end)
-        self.stretches.append(Stretch(begin, utterance))
+        self.chunks.append(SpeechChunk(begin, utterance))

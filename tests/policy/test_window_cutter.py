@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.policy.world import FakeDetector
-from whisper_service.policy.windows import Window, WindowCutter
+from whisper_service.policy.window_cutter import FileWindow, WindowCutter
 from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, Audio
 
 Script = Sequence[tuple[float, bool]]
@@ -27,9 +27,9 @@ def audio_of(script: Script) -> Audio:
 
 def windows_of(
     audio: Audio, *, max_pause: float = 5.0, block: int = 5 * SAMPLE_RATE
-) -> list[Window]:
+) -> list[FileWindow]:
     cutter = WindowCutter(FakeDetector(), max_pause=round(max_pause * SAMPLE_RATE))
-    windows: list[Window] = []
+    windows: list[FileWindow] = []
 
     def take() -> None:
         while (window := cutter.cut()) is not None:
@@ -43,7 +43,7 @@ def windows_of(
     return windows
 
 
-def borders(window: Window) -> list[float]:
+def borders(window: FileWindow) -> list[float]:
     """Seconds at which each chunk begins and ends."""
     return [at / SAMPLE_RATE for chunk in window.chunks for at in (chunk.start, chunk.end)]
 

@@ -1,27 +1,55 @@
-"""A hypothesis of one job, as words on the stream's own clock and as the fields of a final.
+"""A hypothesis as words on the stream's own clock, and such words as the segment of a final.
 
-Owns the conversion between the two clocks and between segments and words, nothing else.
+Owns the conversion between the clock of a window (seconds) and that of the stream (samples), and
+between segments and words.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from whisper_service.policy.agreement import Heard, join, split_words
+from whisper_service.policy.text import normalized, split_words
 from whisper_service.types import SAMPLE_RATE, Hypothesis, Segment, Word
 
 
-def heard_words(hypothesis: Hypothesis, begin: int, end: int) -> list[Heard]:
-    """Return all words of a job that covered `[begin, end)`.
+@dataclass(frozen=True, slots=True)
+class TimedWord:
+    """A word of one hypothesis. Positions are samples from the start of the stream."""
 
-    Where the engine gave no word times, words share their segment's time by their letters; so do
-    those that it gave one time for all, as alignment does to a word that it finds no length for.
+    text: str
+    """With its leading space, so that words join to text."""
+    start: int
+    end: int
+    probability: float = 1.0
+
+    @property
+    def middle(self) -> int:
+        """The position halfway through the word."""
+        return (self.start + self.end) // 2
+
+    @property
+    def key(self) -> str:
+        """The word without case and punctuation, to compare words by."""
+        return normalized(self.text)
+
+
+def join(words: Sequence[TimedWord]) -> str:
+    """Return the text of words."""
+    return "".join(word.text for word in words)
+
+
+def to_timed_words(hypothesis: Hypothesis, begin: int, end: int) -> list[TimedWord]:
+    """Return all words of a hypothesis for the audio `[begin, end)`.
+
+    Where the engine gave no word times, the words share their segment's time in proportion to
+    their letters. So do words that alignment put together under one time.
     """
-    words: list[Heard] = []
+    words: list[TimedWord] = []
     for segment in hypothesis.segments:
         timed = [piece for word in segment.words for piece in _single_words(word)]
         for word in timed or _share(segment.text, segment.start, segment.end, 1.0):
             start = min(begin + round(word.start * SAMPLE_RATE), end)
             stop = min(begin + round(word.end * SAMPLE_RATE), end)
-            words.append(Heard(word.text, start, max(start, stop), word.probability))
+            words.append(TimedWord(word.text, start, max(start, stop), word.probability))
     return words
 
 
@@ -40,8 +68,8 @@ def _share(text: str, start: float, end: float, probability: float) -> list[Word
     return words
 
 
-def final_segment(
-    words: Sequence[Heard],
+def to_segment(
+    words: Sequence[TimedWord],
     hypothesis: Hypothesis,
     *,
     id: int,
@@ -49,10 +77,11 @@ def final_segment(
     end: int,
     has_words: bool,
 ) -> Segment:
-    """Return `words` as one segment within `[start, end)`, with the decode's own figures.
+    """Return `words` as one segment within the samples `[start, end)`, with the decode's scores.
 
-    `avg_logprob` is the mean over tokens, the others are the worst of the decode's segments.
-    Tokens are left out: those of a decode that was cut or merged are not those of this text.
+    `avg_logprob` is the mean over all tokens of the hypothesis; the other scores are the worst of
+    its segments. Tokens are left out: those of a hypothesis that was cut or merged do not spell
+    this text.
     """
     first = min(max(words[0].start, start), end)
     last = max(min(words[-1].end, end), first)
@@ -72,7 +101,7 @@ def final_segment(
     )
 
 
-def _clipped(words: Sequence[Heard], first: int, last: int) -> tuple[Word, ...]:
+def _clipped(words: Sequence[TimedWord], first: int, last: int) -> tuple[Word, ...]:
     """Keep word times in order and within the segment."""
     clipped, at = [], first
     for word in words:

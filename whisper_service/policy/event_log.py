@@ -1,24 +1,24 @@
-"""What a stream has told its client, and the wording of what it tells next.
+"""The events of one stream, and all that outlives a final: its id, the language, context and text.
 
-Owns the events and all that outlives a final: its number, the language, the context, the text. When
-something is told, and which words it is, is the plan's decision.
+Owns how words become events. Which words are emitted, and when, is the plan's decision.
 """
 
 from collections.abc import Sequence
 
-from whisper_service.policy.agreement import Heard, join
-from whisper_service.policy.events import Done, Event, Final, FinalEnd, Partial, StreamState
-from whisper_service.policy.hearing import final_segment
-from whisper_service.policy.memory import LanguageMemory, next_context
+from whisper_service.policy.context import next_context
+from whisper_service.policy.language_vote import LanguageVote
+from whisper_service.policy.stream_events import Done, Event, Final, FinalEnd, Partial, StreamState
+from whisper_service.policy.timed_words import TimedWord, join, to_segment
 from whisper_service.types import SAMPLE_RATE, Hypothesis
 
 
-class Teller:
-    """Collects the events of one stream until they are drained."""
+class EventLog:
+    """Collects events until `drain` takes them. Positions are samples."""
 
     def __init__(self, state: StreamState, *, has_words: bool, has_partials: bool) -> None:
+        """`has_words`: finals carry word times. `has_partials`: partials are emitted."""
         self.context = state.context
-        self.language = LanguageMemory(state.language, state.language_probability)
+        self.language = LanguageVote(state.language, state.language_probability)
         self._has_words = has_words
         self._has_partials = has_partials
         self._next_id = state.next_id
@@ -27,22 +27,22 @@ class Teller:
         self._last = Hypothesis(state.language or "en", 0.0)
 
     def drain(self) -> list[Event]:
-        """Return what was told since the last call."""
+        """Return the events emitted since the last call."""
         events, self._events = self._events, []
         return events
 
-    def tell(self, event: Event) -> None:
-        """Tell an event that carries no text."""
+    def emit(self, event: Event) -> None:
+        """Add an event that carries no text."""
         self._events.append(event)
 
-    def tell_done(self, duration: float) -> None:
-        """Tell that all is final, with all of it."""
+    def emit_done(self, duration: float) -> None:
+        """Add the end of the stream, with the text of all finals. `duration` in seconds."""
         self._events.append(Done(duration, "".join(self._texts).strip()))
 
-    def tell_partial(
-        self, stable: Sequence[Heard], rest: Sequence[Heard], *, start: int, end: int
+    def emit_partial(
+        self, stable: Sequence[TimedWord], rest: Sequence[TimedWord], *, start: int, end: int
     ) -> None:
-        """Tell the words of `[start, end)` that are not final; without words there is nothing."""
+        """Add a partial of the words in `[start, end)`; without words nothing is added."""
         words = [*stable, *rest]
         if not words or not self._has_partials:
             return
@@ -50,9 +50,9 @@ class Teller:
         span = begin / SAMPLE_RATE, max(end, begin) / SAMPLE_RATE
         self._events.append(Partial(*span, join(stable), join(rest)))
 
-    def tell_final(
+    def emit_final(
         self,
-        words: Sequence[Heard],
+        words: Sequence[TimedWord],
         hypothesis: Hypothesis | None,
         *,
         start: int,
@@ -60,15 +60,15 @@ class Teller:
         ends_at: FinalEnd,
         mark: str = "",
     ) -> None:
-        """Tell `words` of `[start, end)` as final; without words there is nothing to tell.
+        """Add `words` of `[start, end)` as a final; without text nothing is added.
 
-        `hypothesis`: the decode they are from; None where they are left from the one before.
-        `mark`: what punctuation may follow them.
+        `hypothesis`: the decode that the words are from; None for that of the final before.
+        `mark`: punctuation that may follow the words.
         """
         self._last = hypothesis = hypothesis or self._last
         if not join(words).strip():
             return
-        segment = final_segment(
+        segment = to_segment(
             words,
             hypothesis,
             id=self._next_id,
@@ -76,7 +76,7 @@ class Teller:
             end=end,
             has_words=self._has_words,
         )
-        self.language.hear(hypothesis.language, hypothesis.language_probability, end - start)
+        self.language.add(hypothesis.language, hypothesis.language_probability, end - start)
         self._next_id += 1
         self._texts.append(segment.text)
         self.context = next_context(self.context, segment)

@@ -1,6 +1,6 @@
-"""The parts of a stream that are to become text, each decoded on its own.
+"""A chunk of a stream that holds speech and is transcribed on its own, as in faster-whisper.
 
-Owns where a part begins and ends, padding included.
+Owns where the chunk begins and ends, padding included. Positions are samples.
 """
 
 from dataclasses import dataclass
@@ -9,27 +9,27 @@ from whisper_service.policy.endpoint import Utterance, VadOptions
 
 
 @dataclass(slots=True, eq=False)
-class Stretch:
-    """An utterance, or the part of one that `finalize` cut; without VAD, all there is."""
+class SpeechChunk:
+    """An utterance or, where `finalize` cut one, a part of it. Without VAD, the whole stream."""
 
     begin: int
     utterance: Utterance | None
     is_first: bool = True
-    """Of its utterance: its beginning is told."""
+    """Whether it is the first of its utterance, at which speech starts."""
     closed_at: int | None = None
-    """Where the stream was when `finalize` or `stop` closed this."""
+    """The stream's position when `finalize` or `stop` closed the chunk."""
     _closed_end: int = 0
     _closed_speech_end: int = 0
 
     def close(self, position: int, vad: VadOptions) -> None:
-        """End at `position`, or earlier if there has been silence for longer than the pad."""
+        """End at `position`, or earlier after a silence longer than the padding."""
         silent_since = self.utterance.silent_since if self.utterance else None
         self._closed_speech_end = position if silent_since is None else silent_since
         self._closed_end = min(position, self._closed_speech_end + vad.pad_after)
         self.closed_at = position
 
     def end(self, vad: VadOptions) -> int | None:
-        """Return where this ends; None while that is open."""
+        """Return where the chunk ends; None while it is open."""
         if self.closed_at is not None:
             return self._closed_end
         if self.utterance is not None and self.utterance.ended_at is not None:
@@ -38,7 +38,7 @@ class Stretch:
         return None
 
     def speech_end(self) -> int:
-        """Return where the last speech in it ended; only for one that has ended."""
+        """Return where the last speech in a chunk that has ended ended, without padding."""
         if self.closed_at is not None:
             return self._closed_speech_end
         assert self.utterance is not None
@@ -46,7 +46,7 @@ class Stretch:
         return self.utterance.silent_since
 
     def silent_since(self) -> int | None:
-        """Return where the silence began that lasts still."""
+        """Return where the current pause began; None during speech and once closed."""
         if self.utterance is None or self.closed_at is not None:
             return None
         return self.utterance.silent_since

@@ -1,7 +1,7 @@
-"""What a stream tells its client. Seconds on the stream's own audio clock, 0 at its first sample.
+"""The events of a stream. Times are seconds on the stream's own clock, 0 at its first sample.
 
-Contract (property-tested): finals come in order, never overlap and are never taken back; `stable`
-of a partial only grows until the final that contains it.
+Contract (property-tested): finals come in order, never overlap and are never taken back. The
+`stable` part of partials only grows until the final that contains it.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from typing import Literal
 from whisper_service.types import Segment
 
 FinalEnd = Literal["words", "pause", "speech"]
-"""What a final ends at: the words that cannot change any more, while speech goes on; a pause; the
-end of speech, or of what the client ended."""
+"""Where a final ends: between words, while speech goes on; at a pause; or at the end of speech,
+which an endpoint or the client decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """All a replica must know to go on with a stream that another one began.
+    """All that a replica needs to continue a stream that another replica began.
 
     Audio before `offset` is final; the client sends its audio again from there.
     """
@@ -28,33 +28,33 @@ class StreamState:
     language: str | None
     language_probability: float
     context: str
-    """Text of the last finals, the next job's `previous_text`."""
+    """The text of the last finals: the next job's `previous_text`."""
     mark: str = ""
-    """Punctuation after the last final that waits for what follows."""
+    """Punctuation after the last final, held until the next words confirm it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The detector heard speech begin."""
+    """Speech began at `at`."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """Speech ended, `endpoint_silence` ago; the final of what was said comes before this."""
+    """Speech ended at `at`, `endpoint_silence` ago; its last final comes before this event."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """What the words after the last final are thought to be; replaced by the next partial."""
+    """The words after the last final, as far as known; the next partial replaces it."""
 
     start: float
     end: float
     stable: str
-    """Agreed by successive hypotheses."""
+    """Words on which successive hypotheses agreed."""
     unstable: str
 
     @property
@@ -65,7 +65,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """Text that will not change. `state` is what a resume after it needs."""
+    """Text that will not change. `state` continues the stream after it."""
 
     segment: Segment
     language: str
@@ -76,7 +76,7 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The stream was stopped and everything it held is final."""
+    """The stream was stopped, and everything is final. `text` is that of all finals."""
 
     duration: float
     text: str
