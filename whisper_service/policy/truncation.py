@@ -16,7 +16,7 @@ MAX_UNCOVERED = SAMPLE_RATE
 def is_truncated(n_uncovered: int, n_decodes: int, *, max_uncovered: int = MAX_UNCOVERED) -> bool:
     """Whether a decode that left `n_uncovered` samples of speech without text has to be resumed.
 
-    `n_decodes`: decodes that were resumed in this speech so far. After `MAX_DECODES` the text
-    stands as it is.
+    `n_decodes`: decodes of this speech so far. From `MAX_DECODES` on the text stands as it is. A
+    file counts the one that is judged, a stream only those before it.
     """
     return n_decodes < MAX_DECODES and n_uncovered > max_uncovered
