@@ -1,8 +1,11 @@
 """Who works on jobs, when, and what happens to them when he stops."""
 
 import asyncio
+import io
+import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +31,32 @@ async def test_a_service_that_ends_in_the_middle_leaves_its_job_to_the_next(serv
     async with serve() as replica:
         job = await replica.until(job_id, "done")
     assert job["result"]["text"] == "level 7"
+
+
+async def test_a_file_that_opens_after_the_service_has_ended_is_closed(serve, monkeypatch):
+    loop, opening, closed = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    may_open, open_upload = threading.Event(), store.JobStore.open_upload
+    opened = []  # kept, so that no garbage collector closes it
+
+    class Opened(io.FileIO):
+        def close(self):
+            super().close()
+            closed.set()
+
+    def slowly(self, job):
+        loop.call_soon_threadsafe(opening.set)
+        assert may_open.wait(PATIENCE)
+        with open_upload(self, job) as file:
+            opened.append(Opened(os.dup(file.fileno())))
+        return opened[-1]
+
+    monkeypatch.setattr(store.JobStore, "open_upload", slowly)
+    async with serve() as replica:
+        await replica.added()
+        await opening.wait()
+    may_open.set()
+    async with asyncio.timeout(PATIENCE):
+        await closed.wait()
 
 
 async def test_a_process_that_is_killed_in_the_middle_leaves_its_job_to_the_next(

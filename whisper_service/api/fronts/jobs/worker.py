@@ -7,9 +7,10 @@ for uploads. It is begun only where it keeps no upload waiting whose client wait
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from whisper_service.api.files.transcription import Progress, Transcriber
 from whisper_service.api.fronts.jobs.rounds import Rounds
@@ -155,12 +156,24 @@ class JobWorker:
         deadline = asyncio.get_running_loop().time() + left
         async with task_group() as group:
             holding = group.create_task(hold_lease())
-            with await asyncio.to_thread(self._store.open_upload, job) as file:
+            async with self._opened(job) as file:
                 transcript = await self._transcriber.transcribe(
                     file, job.model, job.options, deadline, report
                 )
             holding.cancel()
         return transcript
+
+    @asynccontextmanager
+    async def _opened(self, job: Job) -> AsyncIterator[BinaryIO]:
+        """The job's file; closed also if it is opened only after its job was cancelled."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._store.open_upload, job))
+        try:
+            file = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close)
+            raise
+        with file:
+            yield file
 
     async def _keep(self, job: Job, outcome: "_Text | ServiceError") -> None:
         if isinstance(outcome, ServiceError) and is_passing(outcome):
@@ -188,3 +201,8 @@ class _Text:
 
 class _LeaseLost(Exception):
     """The job is not this worker's any more."""
+
+
+def _close(opening: asyncio.Future[BinaryIO]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
