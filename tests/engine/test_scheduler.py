@@ -205,6 +205,21 @@ def test_one_bad_job_fails_alone(scheduler: Scheduler, engine: GatedEngine) -> N
     assert isinstance(bad.exception(WAIT), InvalidAudio)
 
 
+def test_a_job_for_which_there_is_never_room_is_refused_and_holds_nobody_up(
+    scheduler: Scheduler, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_room = engine.has_room
+    monkeypatch.setattr(
+        engine,
+        "has_room",
+        lambda *tickets: has_room(*tickets) and all(name(t.job) != "bad" for t in tickets),
+    )
+    engine.gate.set()
+    with pytest.raises(InvalidAudio):
+        scheduler.submit(engine, job("bad")).result(WAIT)
+    assert release(engine, scheduler.submit(engine, job("next"))) == ["next"]
+
+
 def test_a_crash_is_the_fault_of_one_job_and_the_thread_goes_on(
     scheduler: Scheduler, engine: GatedEngine, caplog: pytest.LogCaptureFixture
 ) -> None:

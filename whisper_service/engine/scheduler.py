@@ -265,6 +265,8 @@ class Scheduler:
             return False
         if not entry.is_live and sum(not e.is_live for e in others) >= self._max_batch_size:
             return False
+        if not others:
+            return True  # where it has no room in an empty batch either, it is refused as it joins
         return entry.engine.has_room(*(e.ticket for e in (*joining, entry) if e.ticket))
 
     def _company_wait(self, joining: list[_Entry]) -> float:
