@@ -79,7 +79,7 @@ def attend_audio_in_place(cache: Cache, layer: int, query: Tensor, rows: Rows) -
     """As `attend_audio`, where `n_queries` rows in turn belong to each of the first slots: nothing
     is moved, and slots after the last one are not looked at."""
     n_slots = len(rows) // rows.n_queries
-    keys, values = (tensor[:n_slots] for tensor in cache.windows(layer))
+    keys, values = cache.keys[layer, :n_slots], cache.values[layer, :n_slots]
     by_slot = query.view(n_slots, rows.n_queries, keys.shape[1], -1).transpose(1, 2)
     attended = F.scaled_dot_product_attention(by_slot, keys, values)
     return attended.transpose(1, 2).reshape(len(rows), -1)
@@ -91,7 +91,7 @@ def attend_audio(cache: Cache, layer: int, query: Tensor, rows: Rows) -> Tensor:
     Queries are laid out by slot, so that no key or value is copied, and those of beams are read
     once; a slot nobody listens to costs its share all the same.
     """
-    keys, values = cache.windows(layer)
+    keys, values = cache.keys[layer], cache.values[layer]
     n_slots, n_heads, _, width = keys.shape
     by_slot = query.new_zeros(n_slots, n_heads, rows.n_queries, width)
     by_slot[rows.slots, :, rows.queries] = query.view(len(rows), n_heads, width)

@@ -14,29 +14,34 @@ import torch
 from torch import Tensor
 from whisper.model import ModelDimensions
 
+_TRANSPOSED_AT_ONCE = 32
+"""Frames, a cache line of each dimension: torch takes five times as long for 1,500 at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cache:
     """The tensors; who uses which slot and line is the batch's business."""
 
-    cross: Tensor
-    """[n_layers, 2, n_slots, H, 1500, D]: keys, then values; with `panel`, more frames at the end,
-    and each head's keys in that order: [n_panels, D, panel]."""
+    keys: Tensor
+    """[n_layers, n_slots, H, 1500, D], of the windows; in memory frame by frame or, as `engine.cpu`
+    multiplies them, with all frames of a dimension side by side."""
+    values: Tensor
+    """[n_layers, n_slots, H, 1500, D]."""
     heard: Tensor
     """int64 [n_slots], on the host: how many of a slot's frames hold its window."""
     past: Tensor
     """[n_layers, 2, n_lines, n_ctx, H, D]."""
     table: Tensor
     """int32 [n_lines, n_ctx]: the line where a row's key and value of a position are."""
-    n_frames: int
-    """The most frames of a window: 1500."""
-    panel: int = 0
-    """Frames whose keys lie side by side, so that a CPU multiplies them all with a number of a
-    query at once; 0: keys lie as values do."""
+
+    @property
+    def has_transposed_keys(self) -> bool:
+        """Whether all frames of a dimension of the keys lie side by side."""
+        return self.keys.stride(-2) == 1
 
     @property
     def n_slots(self) -> int:
-        return self.cross.shape[2]
+        return self.values.shape[1]
 
     @property
     def n_lines(self) -> int:
@@ -44,47 +49,24 @@ class Cache:
 
     def write_window(self, slot: int, projected: Tensor) -> None:
         """Put a window into a slot: its keys and values [n_frames, n_layers, 2, H, D]."""
-        n = len(projected)
-        self.heard[slot] = n
-        if not self.panel:
-            self.cross[:, :, slot, :, :n] = projected.permute(1, 2, 3, 0, 4)
-            return
-        keys, values = projected.unbind(2)
-        self.cross[:, 1, slot, :, :n] = values.permute(1, 2, 0, 3)
-        panels = self._panels(self.cross[:, 0, slot])
-        n_whole, n_rest = divmod(n, self.panel)
-        whole = keys[: n - n_rest].view(n_whole, self.panel, *keys.shape[1:])
-        panels[:, :, :n_whole] = whole.permute(2, 3, 0, 4, 1)
-        if n_rest:
-            panels[:, :, n_whole, :, :n_rest] = keys[n - n_rest :].permute(1, 2, 3, 0)
+        n_frames = len(projected)
+        keys, values = projected.permute(2, 1, 3, 0, 4)
+        target = self.keys[:, slot, :, :n_frames]
+        step = _TRANSPOSED_AT_ONCE if self.has_transposed_keys else n_frames
+        for begin in range(0, n_frames, step):
+            frames = slice(begin, begin + step)
+            target[:, :, frames] = keys[:, :, frames]
+        self.values[:, slot, :, :n_frames] = values
+        self.heard[slot] = n_frames
 
     def window(self, layer: int, slot: int) -> tuple[Tensor, Tensor]:
         """Keys and values [H, n, D] of the n frames a slot holds."""
-        keys, values = self.cross[layer, :, slot]
-        n = int(self.heard[slot])
-        return self._in_order(keys, n), values[:, :n]
-
-    def windows(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [n_slots, H, 1500, D] of all slots, whatever they hold."""
-        keys, values = self.cross[layer]
-        return self._in_order(keys, self.n_frames), values[..., : self.n_frames, :]
-
-    def _panels(self, keys: Tensor) -> Tensor:
-        """Keys [..., T, D] in panels: [..., n_panels, D, panel], the same memory."""
-        *rest, n_frames, width = keys.shape
-        return keys.view(*rest, n_frames // self.panel, width, self.panel)
-
-    def _in_order(self, keys: Tensor, n: int) -> Tensor:
-        """The first n keys of [..., T, D], frame by frame: a view, or of panels a copy."""
-        if not self.panel:
-            return keys[..., :n, :]
-        n_panels = -(-n // self.panel)
-        panels = self._panels(keys)[..., :n_panels, :, :]
-        return panels.transpose(-1, -2).flatten(-3, -2)[..., :n, :]
+        n_frames = int(self.heard[slot])
+        return self.keys[layer, slot, :, :n_frames], self.values[layer, slot, :, :n_frames]
 
     @property
     def n_bytes(self) -> int:
-        tensors = (self.cross, self.past, self.table)
+        tensors = (self.keys, self.values, self.past, self.table)
         return sum(tensor.nbytes for tensor in tensors)
 
 
@@ -97,19 +79,26 @@ def allocate(
     *,
     panel: int = 0,
 ) -> Cache:
-    """Take the memory for `n_slots` windows and `n_lines` rows; `panel` as in `Cache`."""
+    """Take the memory for `n_slots` windows and `n_lines` rows.
+
+    With a `panel` the keys are transposed, their frames padded to whole panels of so many.
+    """
     layers, heads = dims.n_text_layer, dims.n_text_head
     width = dims.n_text_state // heads
     lines = torch.arange(n_lines, dtype=torch.int32, device=device)
-    n_frames = dims.n_audio_ctx
-    n_stored = -(-n_frames // panel) * panel if panel else n_frames
+    shape = (layers, n_slots, heads, dims.n_audio_ctx, width)
+    if panel:
+        n_padded = -(-dims.n_audio_ctx // panel) * panel
+        padded = _zeros((layers, n_slots, heads, width, n_padded), dtype, device)
+        keys = padded.transpose(-1, -2)[..., : dims.n_audio_ctx, :]
+    else:
+        keys = _zeros(shape, dtype, device)
     return Cache(
-        cross=_zeros((layers, 2, n_slots, heads, n_stored, width), dtype, device),
-        heard=torch.full((n_slots,), n_frames),
+        keys=keys,
+        values=_zeros(shape, dtype, device),
+        heard=torch.full((n_slots,), dims.n_audio_ctx),
         past=_zeros((layers, 2, n_lines, dims.n_text_ctx, heads, width), dtype, device),
         table=lines[:, None].repeat(1, dims.n_text_ctx),
-        n_frames=n_frames,
-        panel=panel,
     )
 
 

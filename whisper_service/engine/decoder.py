@@ -28,7 +28,7 @@ class Decoder:
         features [B, T, n_state]: all 1,500 frames, or fewer where `attention` goes by
         `Cache.heard`, as `engine.cpu`'s does.
         """
-        n_layers, _, _, n_heads, _, width = cache.cross.shape
+        n_layers, _, n_heads, _, width = cache.values.shape
         n_frames = features.shape[1]
         for window, slot in zip(features, slots, strict=True):
             projected = self.weights.cross_key_value(window)

@@ -90,14 +90,7 @@ class Engine:
         n_slots = footprint.n_slots(max_batch_size)
         n_lines = n_slots * footprint.LINES_PER_SLOT
         # One line more, for the places of a graph that hold no row.
-        self._cache = cache.allocate(
-            self.dims,
-            n_slots,
-            n_lines + 1,
-            precision.dtype,
-            self._device,
-            panel=key_panel(self.dims, precision.dtype, self._device),
-        )
+        self._cache = self._allocate(n_slots, n_lines + 1)
         attention = compiled_attention(self._cache)
         if attention:
             self._decoder = decoder = replace(decoder, attention=attention)
@@ -193,7 +186,7 @@ class Engine:
         window = audio[:WINDOW_SAMPLES]
         if error := bad_audio(window):
             raise error
-        scratch = self._scratch()
+        scratch = self._allocate(1, 1)
         self._decoder.listen(scratch, self._encode([window]), [0])
         return self._detect(scratch, 0, 0, None)
 
@@ -215,13 +208,13 @@ class Engine:
     def _warm_up_words(self) -> None:
         tokenizer = self._tokenizer("transcribe", "en")
         spoken = Segment(0, 0.0, 1.0, " one two", tokens=tuple(tokenizer.encode(" one two")))
-        scratch = self._scratch()
+        scratch = self._allocate(1, 1)
         self._align(scratch, 0, 0, tokenizer, _TONE, [spoken])
 
-    def _scratch(self) -> cache.Cache:
-        """A cache for one window and one row, beside the batch's."""
-        dtype, panel = self._cache.cross.dtype, self._cache.panel
-        return cache.allocate(self.dims, 1, 1, dtype, self._device, panel=panel)
+    def _allocate(self, n_slots: int, n_lines: int) -> cache.Cache:
+        dtype, device = self._decoder.weights.dtype, self._device
+        panel = key_panel(self.dims, dtype, device)
+        return cache.allocate(self.dims, n_slots, n_lines, dtype, device, panel=panel)
 
     # --- what the batch asks
 

@@ -24,8 +24,8 @@ from whisper_service.engine.cpu.openmp import LOOP, SIGNATURE, pointer
 
 
 def key_panel(dims: ModelDimensions, dtype: torch.dtype, device: torch.device) -> int:
-    """The `Cache.panel` for `compiled_attention`; 0, which is none, for a GPU, for float16, for
-    heads that are not whole panels wide (Whisper's are), and without GNU OpenMP."""
+    """The `panel` of a cache for `compiled_attention`; 0, which is none, for a GPU, for float16,
+    without GNU OpenMP, and for heads that are not whole panels wide, as Whisper's are."""
     if device.type != "cpu" or openmp.library() is None:
         return 0
     is_known = dtype in (torch.float32, torch.bfloat16)
@@ -34,11 +34,11 @@ def key_panel(dims: ModelDimensions, dtype: torch.dtype, device: torch.device) -
 
 
 def compiled_attention(store: Cache) -> Attention | None:
-    """The compiled attention over `store`; None where its keys do not lie in panels."""
-    if not store.panel:
+    """The compiled attention over `store`; None where its keys are not transposed."""
+    if not store.has_transposed_keys:
         return None
-    width = store.cross.shape[-1]
-    past, audio = _compiled(store.cross.dtype == torch.bfloat16, width)
+    width = store.values.shape[-1]
+    past, audio = _compiled(store.values.dtype, width)
 
     def attend_past(store: Cache, layer: int, qkv: Tensor, rows: Rows) -> Tensor:
         """As `attention.attend_past`."""
@@ -53,12 +53,13 @@ def compiled_attention(store: Cache) -> Attention | None:
 
     def attend_audio(store: Cache, layer: int, query: Tensor, rows: Rows) -> Tensor:
         """As `attention.attend_audio`."""
-        _, _, n_slots, n_heads, n_frames, _ = store.cross.shape
+        keys, values = store.keys[layer], store.values[layer]
+        n_slots, n_heads, n_frames, _ = values.shape
         out = torch.empty_like(query)
         openmp.run(
             audio,
-            (query, *store.cross[layer], rows.slots, store.heard, out),
-            (len(rows), n_heads, n_slots, n_frames),
+            (query, values, rows.slots, store.heard, out),
+            (len(rows), n_heads, n_slots, n_frames, keys.data_ptr(), keys.stride(-1)),
         )
         return out
 
@@ -66,15 +67,16 @@ def compiled_attention(store: Cache) -> Attention | None:
 
 
 @cache
-def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
+def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
     """Compile both kernels for a number format and a head's width, which takes seconds."""
+    is_bfloat16 = dtype == torch.bfloat16
     number = np.uint16 if is_bfloat16 else np.float32
     load = openmp.load_bfloat16 if is_bfloat16 else openmp.same
     store = openmp.store_bfloat16 if is_bfloat16 else openmp.same
     size = np.int64(np.dtype(number).itemsize)
     share = openmp.share()
     most, panel = most_rows(), panel_width()
-    multiply = tile(torch.bfloat16 if is_bfloat16 else torch.float32)
+    multiply = tile(dtype)
 
     @njit(**LOOP)
     def dot(a: Any, b: Any) -> Any:
@@ -96,15 +98,15 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
 
     @cfunc(SIGNATURE, **LOOP)
     def audio(arguments: Any) -> None:
-        p = carray(arguments, (10,), np.int64)
-        n_rows, n_heads, n_slots, n_frames = p[6], p[7], p[8], p[9]
+        p = carray(arguments, (11,), np.int64)
+        n_rows, n_heads, n_slots, n_frames, keys, n_padded = p[5], p[6], p[7], p[8], p[9], p[10]
         query = carray(pointer(p[0]), (n_rows, n_heads, width), number)
-        keys, values = p[1], p[2]
-        slots = carray(pointer(p[3]), (n_rows,), np.int64)
-        lengths = carray(pointer(p[4]), (n_slots,), np.int64)
-        out = carray(pointer(p[5]), (n_rows, n_heads, width), number)
+        values = p[1]
+        slots = carray(pointer(p[2]), (n_rows,), np.int64)
+        lengths = carray(pointer(p[3]), (n_slots,), np.int64)
+        out = carray(pointer(p[4]), (n_rows, n_heads, width), number)
         queries = np.empty((most, width), np.float32)
-        scores = np.empty((most, n_frames), np.float32)
+        scores = np.empty((most, n_padded), np.float32)
         totals = np.empty((most, width), np.float32)
         norms = np.empty(most, np.float32)
         nothing = np.zeros(panel, np.float32).ctypes.data
@@ -121,7 +123,7 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
             group, head = item // n_heads, item % n_heads
             row, n = starts[group], starts[group + 1] - starts[group]
             n_heard = lengths[slots[row]]
-            offset = (slots[row] * n_heads + head) * n_frames * width * size
+            place = (slots[row] * n_heads + head) * width * size
             for i in range(n):
                 for j in range(width):
                     queries[i, j] = load(query[row + i, head, j])
@@ -130,12 +132,12 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
                     n,
                     queries.ctypes.data,
                     width,
-                    keys + offset + frame * width * size,
-                    panel,
+                    keys + place * n_padded + frame * size,
+                    n_padded,
                     width,
                     nothing,
                     scores.ctypes.data + frame * 4,
-                    n_frames,
+                    n_padded,
                 )
             for i in range(n):
                 norms[i] = softmax(scores[i, :n_heard], np.float32(width**-0.5))
@@ -143,8 +145,8 @@ def _compiled(is_bfloat16: bool, width: int) -> tuple[Any, Any]:
                 multiply(
                     n,
                     scores.ctypes.data,
-                    n_frames,
-                    values + offset + column * size,
+                    n_padded,
+                    values + place * n_frames + column * size,
                     width,
                     n_heard,
                     nothing,

@@ -36,7 +36,7 @@ class Float16Linear:
         rows = x.reshape(-1, x.shape[-1]).contiguous()
         out = torch.empty(len(rows), self.n_out)
         openmp.run(
-            _kernel(self.panels.dtype == torch.float16),
+            _kernel(self.panels.dtype),
             (rows, self.panels, self.bias, out),
             (len(rows), rows.shape[1], self.n_out),
         )
@@ -60,11 +60,10 @@ def lossless_half(weight: Tensor) -> Tensor:
 
 
 @cache
-def _kernel(is_half: bool) -> Any:
+def _kernel(dtype: torch.dtype) -> Any:
     width, most = panel_width(), most_rows()
-    number = np.uint16 if is_half else np.float32
-    size = np.int64(np.dtype(number).itemsize)
-    multiply = tile(torch.float16 if is_half else torch.float32)
+    size = np.int64(dtype.itemsize)
+    multiply = tile(dtype)
     share = openmp.share()
 
     @cfunc(SIGNATURE, **LOOP)
@@ -81,21 +80,11 @@ def _kernel(is_half: bool) -> Any:
             row = 0
             while row < n_rows:
                 n = min(most, n_rows - row)
-                if n_columns == width:
-                    target = out + (row * n_out + column) * 4
-                    multiply(n, x + row * n_in * 4, n_in, weights, width, n_in, bias, target, n_out)
-                else:
-                    multiply(
-                        n,
-                        x + row * n_in * 4,
-                        n_in,
-                        weights,
-                        width,
-                        n_in,
-                        bias,
-                        edge.ctypes.data,
-                        width,
-                    )
+                is_whole = n_columns == width
+                target = out + (row * n_out + column) * 4 if is_whole else edge.ctypes.data
+                stride = n_out if is_whole else width
+                multiply(n, x + row * n_in * 4, n_in, weights, width, n_in, bias, target, stride)
+                if not is_whole:
                     for i in range(n):
                         for j in range(n_columns):
                             results[row + i, column + j] = edge[i, j]

@@ -50,7 +50,10 @@ def library() -> ctypes.CDLL | None:
 
 
 def run(kernel: Any, tensors: tuple[Tensor, ...], sizes: tuple[int, ...]) -> None:
-    """Call the kernel on each of torch's threads; each computes its `share`."""
+    """Call the kernel on each of torch's threads; each computes its `share`.
+
+    The address of a tensor that is not contiguous goes among the sizes, with its stride.
+    """
     assert all(tensor.is_contiguous() for tensor in tensors)
     arguments = np.array([*(tensor.data_ptr() for tensor in tensors), *sizes], dtype=np.int64)
     runtime = library()
