@@ -8,23 +8,18 @@ import typer
 
 from whisper_service import __version__
 from whisper_service.client import cli as client
-from whisper_service.command import new_app, run
+from whisper_service.command import SERVICE, new_app, run
 from whisper_service.keys import cli as keys
 from whisper_service.models import cli as models
 from whisper_service.serving import cli as serving
 from whisper_service.wyoming import cli as wyoming
 
-_SERVICE, _CLIENT = "The service", "Clients of a running service"
-
 app = new_app("Whisper behind Ray Serve and FastAPI: files and live audio to text.")
-app.command(cls=serving.ServeCommand, rich_help_panel=_SERVICE)(serving.serve)
-app.command(epilog=models.HELP, rich_help_panel=_SERVICE)(models.models)
-app.add_typer(keys.app, name="keys", rich_help_panel=_SERVICE)
-app.command(epilog=client.TRANSCRIBE_HELP, rich_help_panel=_CLIENT)(client.transcribe)
-app.command(cls=client.StreamCommand, epilog=client.STREAM_HELP, rich_help_panel=_CLIENT)(
-    client.stream
-)
-app.command(epilog=wyoming.HELP, rich_help_panel=_CLIENT)(wyoming.wyoming)
+for package in (serving, models):
+    app.add_typer(package.app)
+app.add_typer(keys.app, name="keys", rich_help_panel=SERVICE)
+for package in (client, wyoming):
+    app.add_typer(package.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

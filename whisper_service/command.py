@@ -12,6 +12,9 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
+SERVICE, CLIENTS = "The service", "Clients of a running service"
+"""The groups of commands in the --help of `whisper-streaming`."""
+
 
 def new_app(summary: str) -> typer.Typer:
     """An application without commands; `summary` is the first line of its --help."""

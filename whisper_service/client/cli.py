@@ -28,7 +28,7 @@ from whisper_service.client.sources import (
 )
 from whisper_service.client.stream import Message
 from whisper_service.client.tape import Tape
-from whisper_service.command import epilog, fail, new_app, run
+from whisper_service.command import CLIENTS, epilog, fail, new_app, run
 from whisper_service.types import Encoding, Task
 
 _EXIT_STATUS = """\
@@ -39,7 +39,7 @@ _EXIT_STATUS = """\
   4    the audio, or the output file, cannot be used
   130  interrupted"""
 
-TRANSCRIBE_HELP = epilog(
+_TRANSCRIBE_HELP = epilog(
     (
         "Examples",
         """\
@@ -52,7 +52,7 @@ TRANSCRIBE_HELP = epilog(
         _EXIT_STATUS + "\n  Of several files that of the first that failed; all are tried.",
     ),
 )
-STREAM_HELP = epilog(
+_STREAM_HELP = epilog(
     (
         "Examples",
         """\
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(app, "python -m whisper_service.client", arguments)
 
 
-@app.command(epilog=TRANSCRIBE_HELP)
+@app.command(epilog=_TRANSCRIBE_HELP, rich_help_panel=CLIENTS)
 def transcribe(
     inputs: Annotated[
         list[str],
@@ -150,7 +150,7 @@ def transcribe(
     _finish(work)
 
 
-class StreamCommand(TyperCommand):
+class _StreamCommand(TyperCommand):
     """`--mic` may stand alone for the default microphone, which options of Typer cannot."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -162,7 +162,7 @@ class StreamCommand(TyperCommand):
         return super().parse_args(ctx, list(spelt))
 
 
-@app.command(cls=StreamCommand, epilog=STREAM_HELP)
+@app.command(cls=_StreamCommand, epilog=_STREAM_HELP, rich_help_panel=CLIENTS)
 def stream(
     source: Annotated[
         str | None,

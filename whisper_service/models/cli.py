@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from whisper_service.command import epilog, fail, needs_the_service, new_app, run
+from whisper_service.command import SERVICE, epilog, fail, needs_the_service, new_app, run
 
-HELP = epilog(
+_HELP = epilog(
     ("Example", "  WHISPER_MODEL_DIR=/models whisper-streaming models base turbo"),
     ("Exit status", "  0  done\n  1  a model could not be had\n  2  wrong arguments"),
 )
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(app, "python -m whisper_service.models", arguments)
 
 
-@app.command(epilog=HELP)
+@app.command(epilog=_HELP, rich_help_panel=SERVICE)
 def models(
     names: Annotated[
         list[str], typer.Argument(metavar="MODEL", help="Such as base, or OWNER/NAME.")

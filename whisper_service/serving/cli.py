@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from whisper_service.command import epilog, needs_the_service, new_app, run
+from whisper_service.command import SERVICE, epilog, needs_the_service, new_app, run
 
 app = new_app("Serve Whisper over HTTP and WebSocket.")
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(app, "python -m main", arguments)
 
 
-class ServeCommand(TyperCommand):
+class _ServeCommand(TyperCommand):
     """Its --help ends with every setting. They are read only then: the client has none."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -40,7 +40,7 @@ def _setting(help: str) -> Any:
     return typer.Option(help=help, show_default=False)
 
 
-@app.command(cls=ServeCommand)
+@app.command(cls=_ServeCommand, rich_help_panel=SERVICE)
 def serve(
     host: Annotated[str | None, _setting("As WHISPER_HOST, which it wins over.")] = None,
     port: Annotated[int | None, _setting("As WHISPER_PORT.")] = None,

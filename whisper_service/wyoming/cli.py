@@ -12,14 +12,14 @@ from wyoming.server import AsyncServer
 
 from whisper_service.client.address import DEFAULT_URL, Key, Url, http_address
 from whisper_service.client.failure import ClientFailure, ExitCode
-from whisper_service.command import epilog, fail, new_app, run
+from whisper_service.command import CLIENTS, epilog, fail, new_app, run
 from whisper_service.wyoming.conversation import Conversation, Door
 from whisper_service.wyoming.description import describe
 from whisper_service.wyoming.utterance import Limits, Service
 
 logger = logging.getLogger(__name__)
 
-HELP = epilog(
+_HELP = epilog(
     (
         "Safety",
         "Wyoming has no keys and no encryption: whoever reaches the port can use the service, with"
@@ -48,7 +48,7 @@ def _seconds(meaning: str) -> Any:
     return typer.Option(metavar="SECONDS", help=meaning, rich_help_panel="Limits")
 
 
-@app.command(epilog=HELP)
+@app.command(epilog=_HELP, rich_help_panel=CLIENTS)
 def wyoming(
     uri: Annotated[
         str, typer.Option(help="Where it listens: tcp://HOST:PORT or unix://PATH.")
