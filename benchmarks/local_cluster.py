@@ -13,18 +13,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
 import yaml
 from ray import serve
+from ray._common.utils import get_default_ray_temp_dir
 from ray.cluster_utils import Cluster
 from ray.serve._private.api import serve_start
 from ray.serve._private.client import ServeControllerClient
 from ray.serve.schema import ServeDeploySchema
 
 from benchmarks.local_service import ROOT, free_port
-from benchmarks.processes import family
+from benchmarks.processes import family, holds_connection
 
 Node = Any
 """ray._private.node.Node, which has no types."""
@@ -118,6 +120,14 @@ class LocalCluster:
             if title in name
         ]
 
+    def has_connection(self, kind: str, port: int) -> bool:
+        """Whether the proxy of a node of this kind has a client's connection from this port."""
+        return any(
+            holds_connection(pid, port)
+            for node in self._nodes[kind]
+            for pid in family(_raylet(node))
+        )
+
     def kill_node(self, kind: str) -> None:
         """End all processes of a node at once, as a power cut or a reclaimed spot node does."""
         node = self._nodes[kind].pop()
@@ -137,6 +147,8 @@ def local_cluster(n_asr: int = 2) -> Iterator[LocalCluster]:
         spec = yaml.safe_load(file)["spec"]
     os.environ.update(_environment(spec), RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
     config = _for_here(yaml.safe_load(spec["serveConfigV2"]), n_asr)
+    # Cluster writes its address there, and expects that some Ray has run on this machine before.
+    Path(get_default_ray_temp_dir()).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
         head = {"num_cpus": 0, "object_store_memory": 100_000_000, "include_dashboard": False}
         cluster = Cluster(

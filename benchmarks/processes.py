@@ -1,25 +1,24 @@
-"""Processes of this machine, as /proc tells of them."""
+"""Processes of this machine: who runs below whom, and who holds a connection."""
 
-from pathlib import Path
+from contextlib import suppress
+
+import psutil
 
 
 def family(ancestor: int) -> dict[int, str]:
     """A process and all below it, that still run: process ids and their titles."""
-    parents, titles = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            stat = (folder / "stat").read_text().rpartition(")")[2].split()
-            titles[int(folder.name)] = (folder / "cmdline").read_text()
-        except OSError:  # it has just ended
-            continue
-        if stat[0] != "Z":
-            parents[int(folder.name)] = int(stat[1])
-    return {pid: title for pid, title in titles.items() if _is_in(pid, ancestor, parents)}
+    titles = {}
+    with suppress(psutil.NoSuchProcess):
+        first = psutil.Process(ancestor)
+        for process in [first, *first.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                titles[process.pid] = " ".join(process.cmdline())
+    return titles
 
 
-def _is_in(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
-    while pid in parents:
-        if pid == ancestor:
-            return True
-        pid = parents[pid]
+def holds_connection(pid: int, port: int) -> bool:
+    """Whether a process has a TCP connection whose other end is at this port."""
+    with suppress(psutil.NoSuchProcess):
+        connections = psutil.Process(pid).net_connections("tcp")
+        return any(connection.raddr and connection.raddr.port == port for connection in connections)
     return False

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import wave
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ def _live_through(cluster: LocalCluster, seconds: float) -> dict[str, Any]:
     usual = _upload(address)
     with _stream(address) as goes:
         token = _ready(goes, CONFIG)["resume"]
-    with _stream(address) as stays:
-        _ready(stays, CONFIG)
+    with ExitStack() as stack:
+        stays = _stream_that_outlives(cluster, stack, address)
         answered_at = time.monotonic()
         cluster.kill_node("asr")
         cluster.wait_until(lambda: not cluster.replicas()["WhisperASR"].get("RUNNING"), 60)
@@ -92,6 +92,18 @@ def _while_away(address: str, socket: ClientConnection, end: float) -> dict[str,
 def _stream(address: str) -> AbstractContextManager[ClientConnection]:
     # A pong may take longer where two cores run a cluster.
     return connect(f"ws://{address}/stream", compression=None, ping_timeout=None)
+
+
+def _stream_that_outlives(
+    cluster: LocalCluster, stack: ExitStack, address: str
+) -> ClientConnection:
+    """Every node has a proxy, and what the lost one's held is lost with it: that of a stream that
+    is to stay is on another node."""
+    while True:
+        socket = stack.enter_context(_stream(address))
+        _ready(socket, CONFIG)
+        if not cluster.has_connection("asr", socket.local_address[1]):
+            return socket
 
 
 def _ready(socket: ClientConnection, first: dict[str, Any]) -> dict[str, Any]:
