@@ -93,7 +93,9 @@ def main() -> None:
     with local_cluster(n_asr=options.asr) as cluster:
         _report("the cluster runs")
         for fault in options.only:
-            outcomes.append(_try(fault, cluster, options))
+            outcomes.append(
+                try_fault(fault, cluster, options.uploads, options.streams, options.margin)
+            )
             _report(table(outcomes).splitlines()[-1])
     print(table(outcomes))
     if options.json:
@@ -104,16 +106,19 @@ def main() -> None:
         raise SystemExit(f"not whole after: {', '.join(bad)}")
 
 
-def _try(fault: str, cluster: LocalCluster, options: argparse.Namespace) -> Outcome:
-    with SteadyLoad(cluster.port, options.uploads, options.streams) as load:
-        time.sleep(options.margin)
+def try_fault(
+    fault: str, cluster: LocalCluster, n_uploads: int, n_streams: int, margin: float
+) -> Outcome:
+    """One of `FAULTS` under load that goes on for `margin` seconds before it and after recovery."""
+    with SteadyLoad(cluster.port, n_uploads, n_streams) as load:
+        time.sleep(margin)
         at = time.monotonic()
         FAULTS[fault][1](cluster)
         # Serve notices what died after a moment, and calls all of it running until then.
         cluster.wait_until(lambda: not cluster.is_whole(), RECOVERY_LIMIT)
         cluster.wait_until(cluster.is_whole, RECOVERY_LIMIT)
         recovery = time.monotonic() - at
-        time.sleep(options.margin)
+        time.sleep(margin)
     return _summarise(fault, load, at, recovery)
 
 

@@ -1,24 +1,19 @@
-"""The only WhisperASR is lost and held away; what clients see meanwhile and after, as JSON.
+"""Every WhisperASR is lost and held away; what clients see meanwhile and after.
 
-    python -m tests.cluster.absence SECONDS FILE
-
-A process of its own, as tests.deploy.deployment. The uploads, sockets and probes are all new
-connections, which the kernel spreads over the proxies.
+The uploads, sockets and probes are all new connections, which the kernel spreads over the proxies.
 """
 
 import json
-import sys
 import threading
 import time
 import wave
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
 from typing import Any
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
-from benchmarks.local_cluster import LocalCluster, local_cluster
+from benchmarks.local_cluster import LocalCluster
 from benchmarks.local_service import ROOT
 from whisper_service.serving.presence import LOOK_EVERY
 
@@ -28,13 +23,8 @@ FRAME = 0.2
 RECOVERY_LIMIT = 120.0
 
 
-def main() -> None:
-    seconds, path = float(sys.argv[1]), Path(sys.argv[2])
-    with local_cluster(n_asr=1) as cluster:
-        path.write_text(json.dumps(_live_through(cluster, seconds)))
-
-
-def _live_through(cluster: LocalCluster, seconds: float) -> dict[str, Any]:
+def live_through(cluster: LocalCluster, n_asr: int, seconds: float) -> dict[str, Any]:
+    """Lose all `n_asr` of them, and let others start after so many seconds."""
     address = f"127.0.0.1:{cluster.port}"
     usual = _upload(address)
     with _stream(address) as goes:
@@ -42,14 +32,16 @@ def _live_through(cluster: LocalCluster, seconds: float) -> dict[str, Any]:
     with ExitStack() as stack:
         stays = _stream_that_outlives(cluster, stack, address)
         answered_at = time.monotonic()
-        cluster.kill_node("asr")
+        for _ in range(n_asr):
+            cluster.kill_node("asr")
         cluster.wait_until(lambda: not cluster.replicas()["WhisperASR"].get("RUNNING"), 60)
         # For as long after an answer a file is taken on unasked, and waits for the next decoder.
         cluster.wait_until(lambda: time.monotonic() - answered_at > LOOK_EVERY, 60)
         seen = _while_away(address, stays, time.monotonic() + seconds)
         with _stream(address) as comes_back:
             resumed = _ready(comes_back, {"resume": token})["type"]
-        cluster.add_node("asr")
+        for _ in range(n_asr):
+            cluster.add_node("asr")
         recovery = cluster.wait_until(cluster.is_whole, RECOVERY_LIMIT)
         stays.send(json.dumps({"type": "stop"}))
         text = _text(stays)
@@ -145,7 +137,3 @@ def _upload(address: str) -> dict[str, Any]:
         "retry_after": answer.headers.get("Retry-After"),
         "answer": answer.json(),
     }
-
-
-if __name__ == "__main__":
-    main()
