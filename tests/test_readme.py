@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from whisper_service.settings import Settings, settings_markdown
 
@@ -77,11 +79,21 @@ def test_every_decision_says_when_and_whether_it_holds() -> None:
             assert re.match(r"\d{4}-\d\d-\d\d · (accepted|superseded|tried and left)", head), path
 
 
-def test_limits_are_settings_with_bounds() -> None:
-    """A limit that cannot be set to nonsense is what keeps a typo from becoming an outage."""
-    unbounded = [
-        name
-        for name, field in Settings.model_fields.items()
-        if name.startswith("max_") and not field.metadata
-    ]
-    assert unbounded == []
+NUMBERS = [
+    name
+    for name, field in Settings.model_fields.items()
+    if {int, float} & {field.annotation, *get_args(field.annotation)}
+]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_number_can_be_set_to_nonsense(name: str) -> None:
+    """A typo is refused at the start, before it becomes an outage."""
+    nonsense = ["-1", "nan", "-inf", "much", *(["0"] if name.startswith("max_") else [])]
+    for value in nonsense:
+        with pytest.raises(ValidationError, match=name):
+            Settings(**{name: value})
+
+
+def test_the_numbers_are_found() -> None:
+    assert {"port", "asr_num_gpus", "max_uploads", "key_max_jobs", "decode_timeout"} <= {*NUMBERS}

@@ -30,7 +30,9 @@ def n_bytes(dims: ModelDimensions, dtype: torch.dtype, max_batch_size: int) -> i
     # A layer: the stream twice in float32; queries, keys, values; the hidden states twice.
     lanes = dims.n_audio_ctx * dims.n_audio_state * (2 * 4 + (1 + 3 + 2 * 4) * dtype.itemsize)
     mels = 2 * dims.n_audio_ctx * (dims.n_mels + dims.n_audio_state) * 4
-    return int(stored + step + min(max_batch_size, MAX_ENCODED) * (lanes + mels))
+    # One window's keys and values of all layers, on their way into its slot.
+    window = 2 * dims.n_text_layer * dims.n_audio_ctx * dims.n_text_state * dtype.itemsize
+    return int(stored + step + window + min(max_batch_size, MAX_ENCODED) * (lanes + mels))
 
 
 def windows_that_fit(
