@@ -26,7 +26,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format manifests verify-manifests verify-image lock audit client clean
+.PHONY: help run test check types fast format manifests verify-manifests verify-image lock audit client clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -54,7 +54,13 @@ test: $(VENV)/installed-dev
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	@$(MAKE) --no-print-directory -j $(if $(filter 0 1,$(J)),1,2) types fast
+
+# Side by side: mypy has one core, and the tests have what is left of two.
+types: $(VENV)/installed-dev
 	$(BIN)/mypy
+
+fast: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(J) --dist worksteal -m "not model and not ray and not browser and not gpu and not real"
 
 format: $(VENV)/installed-dev

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests import real
-from tests.end_to_end.service import running_service
+from tests.end_to_end.service import running_service, surroundings
 from whisper_service.models.folder import ASSETS_DIR
 
-__all__ = ["running_service"]
+__all__ = ["running_service", "surroundings"]
 
 
 def pytest_configure() -> None:

@@ -1,4 +1,5 @@
-"""Deploy the serveConfigV2 of a manifest on a Ray of its own, and say as JSON what came of it.
+"""Deploy the serveConfigV2 of a manifest on a Ray of its own, without its Secret and with it, and
+say as JSON what came of each.
 
 A process of its own: the tests of serving/ have another Ray in theirs. What is changed of the
 config is what a laptop has not: the address, a model whose weights have to be downloaded, and a
@@ -23,27 +24,26 @@ from benchmarks.local_service import free_port
 from tests.deploy.manifests import ROLE, ROOT, Manifest, environment, rayservice, serve_config
 
 KEY = "a key that only this test has"
-SECRETS = {"with a Secret": {"api-keys": KEY, "resume-key": "another secret"}, "without": {}}
+SECRETS = {"without": {}, "with a Secret": {"api-keys": KEY, "resume-key": "another secret"}}
 START_TIMEOUT = 180.0
 DIGITS = ROOT / "tests/data/digits.wav"
 
 
-def adapted(config: Manifest, port: int) -> Manifest:
-    """The config for this machine."""
+def adapted(config: Manifest, port: int, variables: dict[str, str]) -> Manifest:
+    """The config for this machine; the processes of the application have these variables too."""
     config["http_options"].update(host="127.0.0.1", port=port)
     (application,) = config["applications"]
     application["args"].update(default_model="demo", preload_models="demo", device="cpu")
+    application["runtime_env"] = {"env_vars": variables}
     return config
 
 
-def deploy(source: str, secret: dict[str, str]) -> dict[str, Any]:
-    """Start, deploy, ask, stop."""
+def deploy(source: str) -> dict[str, Any]:
+    """Start Ray with what every container has, deploy with each of `SECRETS`, stop."""
     service = rayservice(source)
-    os.environ.update(
-        environment(service, secret), RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0"
-    )
+    given = environment(service, SECRETS["without"])
+    os.environ.update(given, RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
     port = free_port()
-    config = ServeDeploySchema(**adapted(serve_config(service), port))
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
         ray.init(
             address="local",
@@ -56,15 +56,27 @@ def deploy(source: str, secret: dict[str, str]) -> dict[str, Any]:
             _temp_dir=folder,
         )
         try:
-            client = serve_start(http_options=config.http_options.model_dump())
-            client.deploy_apps(config, _blocking=False)
-            status = _settled()
-            if status["status"] != "RUNNING":
-                return {"status": status}
-            return {"status": status, **_answers(f"http://127.0.0.1:{port}")}
+            outcomes = {}
+            for name, secret in SECRETS.items():
+                more = {k: v for k, v in environment(service, secret).items() if k not in given}
+                config = adapted(serve_config(service), port, more)
+                outcomes[name] = _outcome(ServeDeploySchema(**config), f"http://127.0.0.1:{port}")
+            return outcomes
         finally:
             serve.shutdown()
             ray.shutdown()
+
+
+def _outcome(config: ServeDeploySchema, url: str) -> dict[str, Any]:
+    """Deploy, ask, and delete again."""
+    client = serve_start(http_options=config.http_options.model_dump())
+    client.deploy_apps(config, _blocking=False)
+    status = _settled()
+    outcome = {"status": status}
+    if status["status"] == "RUNNING":
+        outcome |= _answers(url)
+    client.delete_apps([application.name for application in config.applications])
+    return outcome
 
 
 def _settled() -> dict[str, Any]:
@@ -98,5 +110,4 @@ def _answers(url: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    outcome = deploy(sys.argv[1], SECRETS[sys.argv[2]])
-    Path(sys.argv[3]).write_text(json.dumps(outcome))
+    Path(sys.argv[2]).write_text(json.dumps(deploy(sys.argv[1])))

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +16,19 @@ SOURCES = os.environ.get("DEPLOY", "file").split(",")
 pytestmark = [pytest.mark.ray, pytest.mark.model]
 
 
-def deploy(source: str, secret: str, folder: Path) -> dict[str, Any]:
-    """What came of it, in a process of its own."""
-    outcome = folder / "outcome.json"
-    words = [sys.executable, "-m", "tests.deploy.deployment", source, secret, str(outcome)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=400)
+@pytest.fixture(scope="module", params=SOURCES)
+def source(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def outcomes(source: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What came of it by the names of `SECRETS`, in a process of its own."""
+    path = tmp_path_factory.mktemp("deployed") / "outcomes.json"
+    words = [sys.executable, "-m", "tests.deploy.deployment", source, str(path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(outcome.read_text())
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text())
     return found
 
 
@@ -39,18 +44,18 @@ def check_transcript(source: str, outcome: dict[str, Any]) -> None:
     assert outcome["answer"]["text"].split()[:3] == spoken["text"].split()[:3]
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_with_a_secret_it_asks_for_keys_and_transcribes(source: str, tmp_path: Path) -> None:
-    outcome = deploy(source, "with a Secret", tmp_path)
+def test_with_a_secret_it_asks_for_keys_and_transcribes(
+    source: str, outcomes: dict[str, dict[str, Any]]
+) -> None:
+    outcome = outcomes["with a Secret"]
     check_transcript(source, outcome)
     assert (outcome["stranger"], outcome["access"], outcome["warnings"]) == (401, "keys", [])
 
 
-@pytest.mark.parametrize("source", SOURCES)
 def test_without_a_secret_it_transcribes_for_everybody_or_says_why_not(
-    source: str, tmp_path: Path
+    source: str, outcomes: dict[str, dict[str, Any]]
 ) -> None:
-    outcome = deploy(source, "without", tmp_path)
+    outcome = outcomes["without"]
     if source in FACE_A_NETWORK:
         assert outcome["status"]["status"] == "DEPLOY_FAILED"
         assert "WHISPER_API_KEYS" in outcome["status"]["message"]

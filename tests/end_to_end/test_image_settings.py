@@ -1,43 +1,17 @@
-"""The service as the Docker image starts it: bound to every address, with no key configured."""
+"""What the service is where the Docker image starts it: open to all, and saying so."""
 
 import json
-import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from benchmarks.local_service import ROOT, free_port, local_service
+from tests.end_to_end.service import ROOT, Service, Surroundings
 
 pytestmark = pytest.mark.ray
 
 SAMPLE = ROOT / "tests/data/digits.wav"
-HOSTS = dict(re.findall(r"(WHISPER_\w*HOST)=(\S+)", (ROOT / "Dockerfile").read_text()))
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("image") / "log"
-
-
-@pytest.fixture(scope="module")
-def dashboard() -> str:
-    return f"http://127.0.0.1:{free_port()}"
-
-
-@pytest.fixture(scope="module")
-def url(log: Path, dashboard: str) -> Iterator[str]:
-    settings = {
-        **HOSTS,
-        "HOME": str(log.parent),  # Ray keeps its token there
-        "WHISPER_DEFAULT_MODEL": "demo",
-        "WHISPER_DASHBOARD": "true",
-        "WHISPER_DASHBOARD_PORT": dashboard.rpartition(":")[2],
-    }
-    with local_service(settings, log) as service:
-        yield service.http
 
 
 def finished(log: Path) -> list[str]:
@@ -48,24 +22,31 @@ def finished(log: Path) -> list[str]:
     return log.read_text().splitlines()
 
 
-def test_it_starts_without_keys_and_transcribes(url: str) -> None:
+def test_it_starts_without_keys_and_transcribes(service: Service) -> None:
     with SAMPLE.open("rb") as file:
-        answer = httpx.post(f"{url}/transcribe", files={"file": file}, timeout=60)
+        answer = httpx.post(
+            f"{service.http}/transcribe",
+            files={"file": file},
+            data={"model_size": "demo"},
+            timeout=60,
+        )
     spoken = json.loads(SAMPLE.with_suffix(".json").read_text())["text"]
     assert (answer.status_code, answer.json()["text"]) == (200, spoken)
 
 
-def test_log_terminal_and_stats_warn_that_it_is_open(url: str, log: Path) -> None:
-    (warning,) = httpx.get(f"{url}/stats", timeout=60).json()["warnings"]
-    lines = [line for line in finished(log) if warning["message"] in line]
+def test_log_terminal_and_stats_warn_that_it_is_open(
+    service: Service, surroundings: Surroundings
+) -> None:
+    (warning,) = httpx.get(f"{service.http}/stats", timeout=60).json()["warnings"]
+    lines = [line for line in finished(surroundings.log) if warning["message"] in line]
     assert any("WhisperService" in line and "WARNING" in line for line in lines)
     assert f"WARNING: {warning['message']}" in lines
 
 
-def test_the_dashboard_asks_for_the_token_that_ray_made(
-    url: str, dashboard: str, log: Path
-) -> None:
-    token = (log.parent / ".ray/auth_token").read_text().strip()
+@pytest.mark.usefixtures("service")
+def test_the_dashboard_asks_for_the_token_that_ray_made(surroundings: Surroundings) -> None:
+    token = (surroundings.home / ".ray/auth_token").read_text().strip()
+    dashboard = f"http://127.0.0.1:{surroundings.dashboard_port}"
     assert httpx.get(f"{dashboard}/api/jobs/").status_code == 401
     headers = {"Authorization": f"Bearer {token}"}
     assert httpx.get(f"{dashboard}/api/jobs/", headers=headers).status_code == 200
