@@ -19,14 +19,18 @@ PIP_ARGS ?=
 T ?=
 # Processes that share the fast tests of make check; 0 runs them in one.
 J ?= 2
+# Tests that need a model, a cluster, a browser, a GPU or real weights.
+SLOW := model or ray or browser or gpu or real
 # --where-reachable: make audit passes, and says so, where the database cannot be reached.
 AUDIT_ARGS ?=
 
 BIN := $(VENV)/bin
+# Of two things at once whole lines are printed, by makes that can.
+BY_LINES := $(if $(filter output-sync,$(.FEATURES)),-Oline)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check types fast format manifests verify-manifests verify-image lock audit client clean
+.PHONY: help run test check types fast slow format manifests verify-manifests verify-image lock audit client clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -48,20 +52,27 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 run: $(VENV)/installed
 	WHISPER_DEFAULT_MODEL=$(MODEL) $(BIN)/python -m main
 
+# All of them: the slow ones wait for clocks half of their time, in which the fast ones run.
 test: $(VENV)/installed-dev
+ifneq ($(strip $(T)),)
 	$(BIN)/python -m pytest $(T)
+else
+	@$(MAKE) --no-print-directory -j 2 $(BY_LINES) slow fast J=0
+endif
+
+slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m "$(SLOW)"
+
+fast: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n $(J) --dist worksteal -m "not ($(SLOW))"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@$(MAKE) --no-print-directory -j $(if $(filter 0 1,$(J)),1,2) types fast
 
-# Side by side: mypy has one core, and the tests have what is left of two.
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
-
-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(J) --dist worksteal -m "not model and not ray and not browser and not gpu and not real"
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .

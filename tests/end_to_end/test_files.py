@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -84,6 +85,11 @@ def test_word_times_are_near_the_truth(service: Service) -> None:
 @pytest.mark.parametrize("kind", MOST_WRONG)
 def test_more_speech_of_every_kind(service: Service, kind: str) -> None:
     clips = [clip for clip in real.more_speech() if clip.set_name == kind][:N_MORE]
-    texts = [transcribe(service, clip.path, language="en").json()["text"] for clip in clips]
+
+    def text(clip: Clip) -> str:
+        return str(transcribe(service, clip.path, language="en").json()["text"])
+
+    with ThreadPoolExecutor(N_MORE) as threads:
+        texts = list(threads.map(text, clips))
     truth = " ".join(clip.text for clip in clips)
     assert word_error_rate(truth, " ".join(texts), "en") <= MOST_WRONG[kind]

@@ -43,7 +43,7 @@ def collector() -> Iterator[Collector]:
         yield collector
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(
     demo_path: Path,
     model_dir: Path,

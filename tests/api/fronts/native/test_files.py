@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.fakes import level, model, say, wav
 from tests.audio.make import run_ffmpeg
-from whisper_service.api.files import transcription
+from whisper_service.api.files import events, transcription
 from whisper_service.api.files.transcription import NO_SPEECH
 from whisper_service.audio.vad import SileroDetector
 from whisper_service.errors import InternalError, ModelUnavailable, Overloaded
@@ -414,7 +414,8 @@ def test_progress_ends_at_the_duration(transcribe):
     assert progress[-1]["duration"] == pytest.approx(1.0)
 
 
-def test_an_error_before_the_first_event_is_a_status(transcribe):
+def test_an_error_before_the_first_event_is_a_status(transcribe, monkeypatch):
+    monkeypatch.setattr(events, "FIRST_WAIT", 30.0)  # ffmpeg begins late where cores are busy
     error = error_of(transcribe(("a.wav", b"no audio" * 99), stream="true"), 422)
     assert error["code"] == "undecodable_audio"
 
