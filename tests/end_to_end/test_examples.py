@@ -58,7 +58,7 @@ def need(*modules: str) -> None:
 
 @pytest.fixture(scope="module")
 def printed(service: Service) -> Iterator[dict[str, Future[str]]]:
-    """What each prints that can run: most speak as slowly as a person does, so two go on at once."""
+    """What each prints that can run: some speak as slowly as a person, so two go on at once."""
 
     def output(name: str) -> str:
         need(*map(str, EXAMPLES[name][1:]))
