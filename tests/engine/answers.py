@@ -157,7 +157,7 @@ def main(path: Path, *names: str) -> None:
         ]
         models[name] = {"weights": digest_of_weights(model), "answers": rows}
         text = json.dumps({"versions": versions(), "models": models})
-        path.write_text(text.replace('{"case"', '\n{"case"') + "\n")
+        path.write_text(text.replace(' {"case"', '\n{"case"') + "\n")
 
 
 if __name__ == "__main__":
