@@ -4,8 +4,9 @@ from typing import get_args
 import pytest
 
 from whisper_service import errors
-from whisper_service.api import docs
+from whisper_service.api.files.errors import FILE_ERRORS
 from whisper_service.api.fronts.jobs.schemas import JobBody, JobForm, WebhookBody
+from whisper_service.api.fronts.native.guide import GUIDE
 from whisper_service.api.fronts.native.messages import (
     ConfigMessage,
     Finalize,
@@ -61,7 +62,7 @@ def test_every_route_has_a_summary_and_a_description(document):
 def test_every_error_is_documented_as_it_is_answered(document):
     for path in ("/transcribe", "/detect-language"):
         responses = document["paths"][path]["post"]["responses"]
-        for error in docs.FILE_ERRORS:
+        for error in FILE_ERRORS:
             content = responses[str(error.http_status)]["content"]["application/json"]
             assert content["examples"][error.code]["value"] == error.as_dict()
             assert content["schema"] == {"$ref": "#/components/schemas/ErrorBody"}
@@ -106,7 +107,7 @@ def test_the_reference_names_every_field_message_and_error():
 
 
 def test_the_table_of_the_configuration_says_ranges_and_defaults():
-    table = docs.DESCRIPTION
+    table = GUIDE
     assert "| `chunk_duration` | number, 0.5 to 28 |" in table
     assert "| `channels` | whole number, 1 to 8 |" in table
     assert "averaged to one. Default `1`." in table

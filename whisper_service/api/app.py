@@ -14,27 +14,17 @@ from starlette.middleware.cors import CORSMiddleware
 
 from whisper_service import __version__
 from whisper_service.api.access.authentication import Authentication
-from whisper_service.api.access.credentials import AnswerSubprotocol
+from whisper_service.api.access.credentials import AnswerSubprotocol, Subprotocol
 from whisper_service.api.access.keyring import KeyRing
 from whisper_service.api.access.origin import OriginCheck
 from whisper_service.api.access.quotas import Quotas
 from whisper_service.api.access.tokens import Tokens, tokens_router
 from whisper_service.api.catalog import catalog_router
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.docs import DESCRIPTION, TAGS, add_docs
+from whisper_service.api.docs import add_docs, describe, tags
 from whisper_service.api.files.transcription import Transcriber
-from whisper_service.api.files.upload_queue import UploadQueue
-from whisper_service.api.fronts.deepgram.live import deepgram_router
-from whisper_service.api.fronts.jobs.background import JobsBackground
-from whisper_service.api.fronts.jobs.router import jobs_router
-from whisper_service.api.fronts.native.files import files_router
-from whisper_service.api.fronts.native.resume import ResumeTokens
-from whisper_service.api.fronts.native.stream import stream_router
-from whisper_service.api.fronts.openai.errors import OpenAIErrors
-from whisper_service.api.fronts.openai.files import openai_files_router
-from whisper_service.api.fronts.openai.models import openai_models_router
-from whisper_service.api.fronts.openai.realtime_route import realtime_router
-from whisper_service.api.fronts.openai.secrets import ClientSecrets, client_secrets_router
+from whisper_service.api.fronts import FRONTS
+from whisper_service.api.fronts.front import FindFront, Replica
 from whisper_service.api.health import health_router
 from whisper_service.api.http.errors import CatchErrors, install_error_handlers
 from whisper_service.api.http.headers import AnswerHead, StandardHeaders
@@ -68,37 +58,32 @@ def create_app(
     key = settings.resume_key or secrets.token_hex()
     board = StatsBoard(metrics or NoMetrics())
     transcriber = Transcriber(settings, decoder, board)
-    uploads = Limit(settings.max_uploads, "uploads")
-    jobs = None
-    if settings.jobs:
-        jobs = JobsBackground(settings, transcriber, uploads, draining, board)
+    replica = Replica(
+        settings=settings,
+        decoder=decoder,
+        transcriber=transcriber,
+        uploads=Limit(settings.max_uploads, "uploads"),
+        streams=LiveStreams(settings, decoder, draining, board),
+        metrics=board,
+        draining=draining,
+        secret=key,
+    )
+    tokens = Tokens(key)
     app = FastAPI(
         title="Whisper Streaming",
         version=__version__,
-        description=DESCRIPTION,
-        openapi_tags=TAGS,
+        description=describe(FRONTS),
+        openapi_tags=tags(FRONTS),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=jobs.lifespan if jobs else None,
-        middleware=[
-            *_traces(tracer),
-            *_middleware(settings, Tokens(key), uploads, transcriber.queue),
-        ],
+        middleware=[*_traces(tracer), *_middleware(replica, tokens)],
     )
     install_error_handlers(app)
-    streams = LiveStreams(settings, decoder, draining, board)
-    tokens, client_secrets = ResumeTokens(key, settings.resume_max_age), ClientSecrets(key)
-    app.include_router(files_router(settings, decoder, transcriber))
-    if jobs:
-        app.include_router(jobs_router(settings, decoder, jobs.store, jobs.stir))
-    app.include_router(openai_files_router(settings, decoder, transcriber))
-    app.include_router(openai_models_router(settings, decoder))
-    app.include_router(client_secrets_router(settings, decoder, client_secrets))
-    app.include_router(realtime_router(streams, client_secrets))
-    app.include_router(deepgram_router(streams))
-    app.include_router(stream_router(streams, tokens))
-    app.include_router(tokens_router(settings, Tokens(key)))
+    for front in FRONTS:
+        for router in front.routers(replica):
+            app.include_router(router)
+    app.include_router(tokens_router(settings, tokens))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
     app.include_router(stats_router(settings, decoder, board))
@@ -115,12 +100,13 @@ def _traces(tracer: Tracer | None) -> list[Middleware]:
     return [Middleware(TraceRequests, tracer=tracer)]
 
 
-def _middleware(
-    settings: Settings, tokens: Tokens, uploads: Limit, queue: UploadQueue
-) -> list[Middleware]:
+def _middleware(replica: Replica, tokens: Tokens) -> list[Middleware]:
     """Outermost first: even a refusal or a bug's answer has the headers that browsers need."""
+    settings = replica.settings
+    subprotocols = [front.subprotocol for front in FRONTS if front.subprotocol]
     return [
         Middleware(PathPrefix, prefix=settings.root_path),
+        Middleware(FindFront, fronts=FRONTS),
         Middleware(StandardHeaders),
         Middleware(
             CORSMiddleware,
@@ -129,25 +115,26 @@ def _middleware(
             allow_headers=["*"],
             expose_headers=["Location", "Retry-After", "X-Request-ID", "X-Ignored-Fields"],
         ),
-        Middleware(OpenAIErrors),
-        Middleware(CatchErrors),
         Middleware(AnswerHead),
-        Middleware(AnswerSubprotocol),
+        Middleware(CatchErrors),
+        Middleware(AnswerSubprotocol, subprotocols=subprotocols),
         Middleware(OriginCheck, allowed=settings.cors_origins),
-        *_key_checks(settings, tokens),
+        *_key_checks(settings, tokens, subprotocols),
         Middleware(
             UploadGuard,
-            uploads=uploads,
+            uploads=replica.uploads,
             max_bytes=settings.max_upload_bytes,
             max_other_bytes=settings.max_message_bytes,
             timeout=settings.upload_timeout,
             min_rate=settings.min_upload_rate,
-            queue=queue,
+            queue=replica.transcriber.queue,
         ),
     ]
 
 
-def _key_checks(settings: Settings, tokens: Tokens) -> list[Middleware]:
+def _key_checks(
+    settings: Settings, tokens: Tokens, subprotocols: list[Subprotocol]
+) -> list[Middleware]:
     """Nothing where keys are not asked for: a key that is sent all the same is not looked at."""
     check_access(settings)
     if warning := open_access_warning(settings):
@@ -155,6 +142,8 @@ def _key_checks(settings: Settings, tokens: Tokens) -> list[Middleware]:
     if not settings.needs_keys:
         return []
     return [
-        Middleware(Authentication, keys=KeyRing(settings), tokens=tokens),
+        Middleware(
+            Authentication, keys=KeyRing(settings), tokens=tokens, subprotocols=subprotocols
+        ),
         Middleware(Quotas, settings=settings),
     ]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.docs import errors
+from whisper_service.api.http.responses import errors
 from whisper_service.api.schemas import StatusBody
 from whisper_service.errors import Restarting, Unavailable
 

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from whisper_service.types import Audio, Encoding, PcmFormat
 
+MAX_CHANNELS = 8
+"""Of a stream; 7.1 is the most that microphone arrays and conference mixers commonly deliver."""
 _DTYPES: dict[Encoding, str] = {
     Encoding.PCM_S16LE: "<i2",
     Encoding.PCM_F32LE: "<f4",

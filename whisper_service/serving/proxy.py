@@ -8,8 +8,9 @@ will do. Ray finds `middlewares` by the variable RAY_SERVE_HTTP_PROXY_CALLBACK_I
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whisper_service.api.fronts.openai.errors import OpenAIErrors
-from whisper_service.api.http.denial import deny
+from whisper_service.api.fronts import FRONTS
+from whisper_service.api.fronts.front import FindFront
+from whisper_service.api.http.errors import ErrorResponse
 from whisper_service.errors import RETRY_AFTER, Restarting
 
 CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
@@ -52,14 +53,14 @@ class AnswerForTheDead:
         if has_left:
             return
         if said == "nothing":
-            await OpenAIErrors(_deny)(scope, receive, send)
+            await FindFront(_deny, FRONTS)(scope, receive, send)
         elif said in ("websocket.accept", "websocket.send"):
             error = _error()
             await send({"type": "websocket.close", "code": error.ws_close_code})
 
 
 async def _deny(scope: Scope, receive: Receive, send: Send) -> None:
-    await deny(scope, receive, send, _error())
+    await ErrorResponse(_error(), scope)(scope, receive, send)
 
 
 def _error() -> Restarting:

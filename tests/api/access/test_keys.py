@@ -1,5 +1,6 @@
 """Who is let in where keys are asked for: requests and sockets, with keys and with tokens."""
 
+import json
 import time
 
 import pytest
@@ -7,7 +8,7 @@ from starlette.testclient import TestClient
 
 from tests.api.fakes import level, wav
 from tests.api.handshakes import shake
-from whisper_service.api.access import scopes
+from whisper_service.api.fronts import FRONTS
 from whisper_service.keys.file import write_keys
 from whisper_service.keys.key import ApiKey, hash_key
 
@@ -105,7 +106,8 @@ def test_every_route_that_works_has_a_scope(app):
     """A route that is added later cannot be forgotten."""
     works = {path for path, methods in app.openapi()["paths"].items() if "post" in methods}
     works -= {"/tokens", "/v1/realtime/client_secrets"}
-    assert works == {path for path, scope in scopes.SCOPES.items() if scope == "transcribe"}
+    paths = [pair for front in FRONTS for pair in front.paths.items()]
+    assert works == {path for path, scope in paths if scope == "transcribe"}
 
 
 @pytest.mark.parametrize("path", SOCKETS)
@@ -121,7 +123,13 @@ async def test_a_socket_is_refused_in_its_own_shape(app):
     assert ours.headers["www-authenticate"] == "Bearer"
     assert ours.headers["x-content-type-options"] == "nosniff"
     assert (await shake(app, "/v1/realtime")).error["type"] == "invalid_request_error"
-    assert "no API key" in (await shake(app, DEEPGRAM)).headers["dg-error"]
+    deepgrams = await shake(app, DEEPGRAM)
+    assert "no API key" in deepgrams.headers["dg-error"]
+    said = json.loads(deepgrams.body)
+    assert (said["err_code"], said["request_id"]) == (
+        "unauthorized",
+        deepgrams.headers["dg-request-id"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,12 @@ import pytest
 
 from tests.api.fakes import level, wav
 from whisper_service.api.files.upload_queue import UploadQueue
+from whisper_service.api.fronts import FRONTS
+from whisper_service.api.fronts.front import front_of
 from whisper_service.api.http import limits
 from whisper_service.api.http.limits import Limit, UploadGuard
 from whisper_service.api.http.memory import WORTH_IT
+from whisper_service.api.http.request import RequestFacts
 from whisper_service.errors import Overloaded, RateLimited
 
 
@@ -32,11 +35,11 @@ async def swallows(scope, receive, send):
 class Post:
     """One POST through a guard, part by part."""
 
-    def __init__(self, app=parts, limit=None, headers=(), state=None, path="/", **limits):
+    def __init__(self, app=parts, limit=None, headers=(), path="/", **limits):
         limits = {"max_bytes": 10, "timeout": 60.0, **limits}
         self.guard = UploadGuard(app, uploads=limit or Limit(1, "uploads"), **limits)
         self.headers, self.n_read, self.sent = list(headers), 0, []
-        self.state, self.path = state or {}, path
+        self.path, self.facts = path, RequestFacts(front=front_of(path, FRONTS))
 
     async def run(self, *bodies, hang=False):
         messages = [{"type": "http.request", "body": body, "more_body": True} for body in bodies]
@@ -53,7 +56,7 @@ class Post:
             self.sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": self.path, "headers": self.headers}
-        scope["state"] = self.state
+        scope["state"] = {"facts": self.facts}
         await self.guard(scope, receive, send)
         return self.sent[0]["status"]
 
@@ -115,7 +118,8 @@ async def test_what_a_key_may_send_is_counted_while_it_comes(app):
         if left[0] < 0:
             raise RateLimited("too much", retry_after=3, limit=7, what="bytes")
 
-    post = Post(app, state={"spend_bytes": spend})
+    post = Post(app)
+    post.facts.spend_bytes = spend
     assert await post.run(b"12345", b"678", b"never read") == 429
     assert dict(post.sent[0]["headers"])[b"retry-after"] == b"3"
     assert post.n_read == 2

@@ -1,44 +1,41 @@
 """Lets in who has a key or a token, for what it opens. Everything else ends here."""
 
 import time
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from whisper_service.api.access.credentials import credential
+from whisper_service.api.access.credentials import Subprotocol, credential
 from whisper_service.api.access.keyring import KeyRing
 from whisper_service.api.access.scopes import is_open, needed_scope
 from whisper_service.api.access.tokens import PREFIX, Grant, Tokens
-from whisper_service.api.http.denial import deny
-from whisper_service.errors import Forbidden, ServiceError, Unauthorized
+from whisper_service.api.http.request import facts_of
+from whisper_service.errors import Forbidden, Unauthorized
 
 _HOW = "Send `Authorization: Bearer KEY`; from a browser's socket, the subprotocols of docs/api.md."
 
 
 class Authentication:
-    """ASGI middleware for requests and sockets. Leaves a `Grant` in `request.state.grant`.
+    """ASGI middleware for requests and sockets. Notes the `Grant` in their facts.
 
     Before any body is read and any handshake accepted, so that a stranger costs next to nothing.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, tokens: Tokens) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: KeyRing, tokens: Tokens, subprotocols: Sequence[Subprotocol]
+    ) -> None:
         self._app = app
         self._keys = keys
         self._tokens = tokens
+        self._subprotocols = subprotocols
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or is_open(scope):
-            await self._app(scope, receive, send)
-            return
-        try:
-            grant = await self._grant(scope)
-        except ServiceError as error:
-            await deny(scope, receive, send, error)
-            return
-        scope.setdefault("state", {})["grant"] = grant
+        if scope["type"] in ("http", "websocket") and not is_open(scope):
+            facts_of(scope).grant = await self._grant(scope)
         await self._app(scope, receive, send)
 
     async def _grant(self, scope: Scope) -> Grant:
-        given = credential(scope)
+        given = credential(scope, self._subprotocols)
         if given is None:
             raise Unauthorized(f"There is no API key. {_HOW}")
         await self._keys.refresh()

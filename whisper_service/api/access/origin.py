@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from whisper_service.api.access.scopes import route_path
-from whisper_service.api.http.denial import deny
+from whisper_service.api.access.scopes import needed_scope
 from whisper_service.api.http.errors import shown
 from whisper_service.errors import Forbidden
 
@@ -24,8 +23,8 @@ _PORT = re.compile(r":\d+$")
 class OriginCheck:
     """ASGI middleware: a handshake of a foreign page is 403. No `Origin` is no browser.
 
-    A page cannot read why its handshake failed. It may ask `GET /stream?origin=ITS_ORIGIN`, through
-    the same proxies, and is told the same.
+    A page cannot read why its handshake failed. It may ask by GET, at the socket's own path with
+    `?origin=ITS_ORIGIN` and through the same proxies, and is told the same.
     """
 
     def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
@@ -36,8 +35,7 @@ class OriginCheck:
         headers = Headers(scope=scope) if scope["type"] in ("http", "websocket") else Headers()
         origin = _origin_of(scope, headers)
         if origin is not None and not self._may(origin, headers):
-            await deny(scope, receive, send, _error(origin, headers))
-            return
+            raise _error(origin, headers)
         await self._app(scope, receive, send)
 
     def _may(self, origin: str, headers: Headers) -> bool:
@@ -49,7 +47,7 @@ class OriginCheck:
 def _origin_of(scope: Scope, headers: Headers) -> str | None:
     if scope["type"] == "websocket":
         return headers.get("origin")
-    if scope["type"] == "http" and route_path(scope) == "/stream":
+    if scope["type"] == "http" and needed_scope(scope) == "stream":
         return QueryParams(scope["query_string"]).get("origin")
     return None
 

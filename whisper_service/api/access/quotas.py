@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from whisper_service.api.access.scopes import needed_scope
-from whisper_service.api.access.tokens import Grant
 from whisper_service.api.files.upload_queue import RETRY_AFTER
-from whisper_service.api.http.denial import deny
+from whisper_service.api.http.request import facts_of
 from whisper_service.errors import RateLimited
 from whisper_service.keys.key import ApiKey
 from whisper_service.settings import Settings
@@ -35,40 +34,32 @@ class Quotas:
         """By name: as many as there ever were keys."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        grant: Grant | None = scope.get("state", {}).get("grant")
-        if grant is None:
+        is_served = scope["type"] in ("http", "websocket")
+        if not is_served or (grant := facts_of(scope).grant) is None:
             await self._app(scope, receive, send)
             return
         account = self._accounts.setdefault(grant.key.name, Account())
-        try:
-            with self._admit(account, grant.key, scope):
-                await self._app(scope, receive, send)
-        except _Over as over:
-            await deny(scope, receive, send, over.error)
+        with self._admit(account, grant.key, scope):
+            await self._app(scope, receive, send)
 
     @contextmanager
     def _admit(self, account: "Account", key: ApiKey, scope: Scope) -> Iterator[None]:
         kind = _kind(scope)
         limit = self._limit(key, kind)
         if kind and limit and account.n_now[kind] >= limit:
-            raise _Over(
-                RateLimited(
-                    f"The API key has {account.n_now[kind]} {kind} at once, all it may have.",
-                    retry_after=RETRY_AFTER,
-                    limit=limit,
-                    what=kind,
-                )
+            raise RateLimited(
+                f"The API key has {account.n_now[kind]} {kind} at once, all it may have.",
+                retry_after=RETRY_AFTER,
+                limit=limit,
+                what=kind,
             )
         per_minute = key.requests_per_minute or self._settings.key_requests_per_minute
-        try:
-            account.requests.spend(1, per_minute, self._clock())
-        except RateLimited as error:
-            raise _Over(error) from None
+        account.requests.spend(1, per_minute, self._clock())
         if not kind:
             yield
             return
         if kind == "uploads":
-            scope["state"]["spend_bytes"] = self._counter(account, key)
+            facts_of(scope).spend_bytes = self._counter(account, key)
         account.n_now[kind] += 1
         try:
             yield
@@ -122,14 +113,6 @@ class Allowance:
                 what=f"{self._what} a minute",
             )
         self._full_at = full_at
-
-
-class _Over(Exception):
-    """A limit of ours, not one that a route inside has met."""
-
-    def __init__(self, error: RateLimited) -> None:
-        super().__init__(error.message)
-        self.error = error
 
 
 def _kind(scope: Scope) -> str | None:

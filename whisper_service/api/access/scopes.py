@@ -1,7 +1,8 @@
-"""Which key opens which path. What is not named here needs a key, of whatever scope."""
+"""Which key opens which path. What is not named here or by a front needs a key, of any scope."""
 
 from starlette.types import Scope as AsgiScope
 
+from whisper_service.api.http.request import facts_of, route_path
 from whisper_service.keys.key import Scope
 
 OPEN = frozenset(
@@ -10,28 +11,6 @@ OPEN = frozenset(
 )
 """For probes and for people: they give away nothing that the repository does not."""
 OPEN_FOLDERS = ("/docs/assets/",)
-
-JOBS = "/jobs"
-
-SCOPES: dict[str, Scope] = {
-    JOBS: "transcribe",  # and all below it
-    "/transcribe": "transcribe",
-    "/detect-language": "transcribe",
-    "/v1/audio/transcriptions": "transcribe",
-    "/v1/audio/translations": "transcribe",
-    "/stream": "stream",
-    "/v1/realtime": "stream",
-    "/v1/realtime/client_secrets": "stream",
-    "/v1/listen": "stream",
-}
-
-
-def route_path(scope: AsgiScope) -> str:
-    """The path as routes see it: without the prefix that a proxy or Serve put in front."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    if root and (path == root or path.startswith(root + "/")):
-        return path[len(root) :]
-    return path
 
 
 def is_open(scope: AsgiScope) -> bool:
@@ -45,10 +24,5 @@ def needed_scope(scope: AsgiScope) -> Scope | None:
     """What a key has to open for this; None where any key will do."""
     if scope["type"] == "websocket":
         return "stream"
-    return "transcribe" if is_job(scope) else SCOPES.get(route_path(scope))
-
-
-def is_job(scope: AsgiScope) -> bool:
-    """Whether a request is about a job: to make one, or to see what became of it."""
-    path = route_path(scope)
-    return path == JOBS or path.startswith(JOBS + "/")
+    front = facts_of(scope).front
+    return None if front is None else front.needed_scope(route_path(scope))

@@ -15,7 +15,8 @@ from fastapi import APIRouter, Request, Response
 from itsdangerous import BadData, URLSafeSerializer
 from pydantic import Field
 
-from whisper_service.api.docs import errors
+from whisper_service.api.http.request import facts_of
+from whisper_service.api.http.responses import errors
 from whisper_service.api.schemas import Input, Output
 from whisper_service.errors import (
     Forbidden,
@@ -160,7 +161,7 @@ def tokens_router(settings: Settings, tokens: Tokens) -> APIRouter:
         It is looked at when a request or a socket begins: a stream outlives its token.
         """
         wanted = wanted or TokenRequest()
-        grant = getattr(request.state, "grant", None)
+        grant = facts_of(request.scope).grant
         _check(wanted, grant, settings.token_max_age)
         response.headers["Cache-Control"] = "no-store"
         expires_at = int(time.time()) + wanted.expires_in

@@ -16,7 +16,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from whisper_service.api.http.errors import Shape, own_shape
+from whisper_service.api.http.errors import Shape, shape_of
 from whisper_service.api.tasks import task_group, unless_client_leaves
 from whisper_service.errors import InternalError, ServiceError
 
@@ -43,21 +43,18 @@ class EventsResponse(Response):
         keepalive: float,
         headers: Mapping[str, str] | None = None,
         *,
-        shape: Shape = own_shape,
         has_names: bool = True,
     ) -> None:
         """`max_waiting`: events a slow reader may leave waiting before the work waits for it.
         `keepalive`: seconds between comments.
 
-        `shape` and `has_names` are for another protocol than ours: what an error's data is,
-        and whether events carry their names outside of their data.
+        `has_names`: whether events carry their names outside of their data.
         """
         super().__init__(media_type="text/event-stream")
         self._more_headers = headers
         self._work = work
         self._max_waiting = max_waiting
         self._keepalive = keepalive
-        self._shape = shape
         self._has_names = has_names
         self._has_begun = False
         """The status is out, or will be 200."""
@@ -66,7 +63,7 @@ class EventsResponse(Response):
         """Answer; raises what `work` raised before the answer began."""
         queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(self._max_waiting)
         async with task_group() as group:
-            working = group.create_task(self._fill(queue))
+            working = group.create_task(self._fill(queue, shape_of(scope)))
             first = await unless_client_leaves(receive, self._first(queue))
             events = EventSourceResponse(
                 _drain(first, queue), headers=self._more_headers, ping=self._keepalive
@@ -82,7 +79,7 @@ class EventsResponse(Response):
             self._has_begun = True
             return ServerSentEvent(comment="in work")
 
-    async def _fill(self, queue: asyncio.Queue[ServerSentEvent | None]) -> None:
+    async def _fill(self, queue: asyncio.Queue[ServerSentEvent | None], shape: Shape) -> None:
         async def tell(name: str, data: dict[str, Any]) -> None:
             self._has_begun = True
             text = json.dumps(data, ensure_ascii=False, allow_nan=False)
@@ -93,12 +90,12 @@ class EventsResponse(Response):
         except ServiceError as error:
             if not self._has_begun:
                 raise
-            await tell("error", self._shape(error)[1])
+            await tell("error", shape(error).body)
         except Exception:
             if not self._has_begun:
                 raise
             logger.exception("A streamed answer failed")
-            await tell("error", self._shape(InternalError())[1])
+            await tell("error", shape(InternalError()).body)
         await queue.put(None)
 
 

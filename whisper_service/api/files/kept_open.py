@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from whisper_service.api.http.errors import Shape, error_response, own_shape
+from whisper_service.api.http.errors import ErrorResponse
 from whisper_service.api.tasks import task_group, unless_client_leaves
 from whisper_service.errors import InternalError, ServiceError
 
@@ -30,23 +30,20 @@ class KeptOpenResponse(Response):
         work: Callable[[], Awaitable[Response]],
         interval: float,
         headers: Mapping[str, str] | None = None,
-        *,
-        shape: Shape = own_shape,
     ) -> None:
-        """`headers`: of an answer that was kept open; `shape`: of an error that it then is."""
+        """`headers`: of an answer that was kept open."""
         # nginx passes each space on, and nobody keeps the answer
         quick = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(headers={**(headers or {}), **quick})
         del self.headers["content-length"]
         self._work = work
         self._interval = interval
-        self._shape = shape
         self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; raises what `work` raised before the first space."""
         try:
-            response = await unless_client_leaves(receive, self._wait(send))
+            response = await unless_client_leaves(receive, self._wait(scope, send))
         except ClientDisconnect:
             if not self._has_begun:
                 raise
@@ -56,9 +53,9 @@ class KeptOpenResponse(Response):
         else:
             await response(scope, receive, send)
 
-    async def _wait(self, send: Send) -> Response:
+    async def _wait(self, scope: Scope, send: Send) -> Response:
         async with task_group() as group:
-            working = group.create_task(self._outcome())
+            working = group.create_task(self._outcome(scope))
             while not (await asyncio.wait({working}, timeout=self._interval))[0]:
                 if not self._has_begun:
                     self._has_begun = True
@@ -67,15 +64,15 @@ class KeptOpenResponse(Response):
                 await send({"type": "http.response.body", "body": b" ", "more_body": True})
         return working.result()
 
-    async def _outcome(self) -> Response:
+    async def _outcome(self, scope: Scope) -> Response:
         try:
             return await self._work()
         except ServiceError as error:
             if not self._has_begun:
                 raise
-            return error_response(error, shape=self._shape)
+            return ErrorResponse(error, scope)
         except Exception:
             if not self._has_begun:
                 raise
             logger.exception("An answer that was kept open failed")
-            return error_response(InternalError(), shape=self._shape)
+            return ErrorResponse(InternalError(), scope)

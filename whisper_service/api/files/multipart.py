@@ -5,13 +5,14 @@ no `filename`, or only the `filename*` that some HTTP libraries send for names t
 The parsing itself is Starlette's and python-multipart's.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import Any, BinaryIO
 
 from fastapi.routing import APIRoute
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
@@ -46,6 +47,14 @@ class FormRoute(APIRoute):
 def is_multipart(content_type: str) -> bool:
     """Whether the value of a Content-Type header is that of a multipart form, in any case."""
     return parse_options_header(content_type)[0] == MULTIPART.encode()
+
+
+async def real_file(upload: UploadFile) -> BinaryIO:
+    """The upload with a descriptor that ffmpeg can seek in; small ones are in memory until here."""
+    if not upload.filename and not upload.size:
+        raise missing_file()  # what a browser sends when no file was chosen
+    await asyncio.to_thread(upload.file.fileno)  # makes a spooled file a real one
+    return upload.file
 
 
 class _FormRequest(Request):

@@ -1,27 +1,31 @@
 """Where errors become answers: the one place that maps the tree of errors.py onto HTTP.
 
 Everything that is raised below the API ends here, so that a client sees one JSON shape whatever
-went wrong, and never a traceback.
+went wrong, that of the protocol it speaks, and never a traceback.
 """
 
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whisper_service.api.http.request import facts_of
 from whisper_service.errors import (
     InternalError,
     InvalidParameter,
     InvalidRequest,
     MissingFile,
+    NotFound,
     ServiceError,
+    Unauthorized,
     UnknownLanguage,
 )
 
@@ -46,24 +50,57 @@ _ALLOWED = {
 """pydantic's error type, or the word it starts with, to what would have been right."""
 
 
-Shape = Callable[[ServiceError], tuple[int, dict[str, Any]]]
-"""How a protocol answers an error: the status and the body."""
+class ErrorAnswer(NamedTuple):
+    """An error as one protocol says it."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str] = MappingProxyType({})
+    """Those that only this protocol has."""
 
 
-def own_shape(error: ServiceError) -> tuple[int, dict[str, Any]]:
+Shape = Callable[[ServiceError], ErrorAnswer]
+"""How a protocol says errors."""
+
+
+def own_shape(error: ServiceError) -> ErrorAnswer:
     """The one JSON shape of this service's own routes."""
-    return error.http_status, error.as_dict()
+    return ErrorAnswer(error.http_status, error.as_dict())
 
 
-def error_response(
-    error: ServiceError, headers: Mapping[str, str] | None = None, *, shape: Shape = own_shape
-) -> JSONResponse:
-    """An error as an answer, with `Retry-After` where another try makes sense."""
-    sent = dict(headers or {})
-    if error.retry_after is not None:
-        sent["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    status, body = shape(error)
-    return JSONResponse(body, status_code=status, headers=sent)
+def shape_of(scope: Scope) -> Shape:
+    """How errors are said to this request or socket: as the protocol of its path does."""
+    front = facts_of(scope).front
+    return own_shape if front is None else front.shape
+
+
+class ErrorResponse(JSONResponse):
+    """An error as the answer to a request, or to a handshake that is not accepted.
+
+    A server that cannot answer a handshake with a status closes the socket, which is a 403.
+    """
+
+    def __init__(
+        self, error: ServiceError, scope: Scope, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """`scope`: of the request or handshake, whose protocol says how."""
+        self._error = error
+        answer = shape_of(scope)(error)
+        sent = {**answer.headers, **(headers or {})}
+        if isinstance(error, Unauthorized):
+            sent["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1
+        if error.retry_after is not None:
+            sent["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+        super().__init__(answer.body, answer.status, sent)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        is_socket = scope["type"] == "websocket"
+        if is_socket and "websocket.http.response" not in scope.get("extensions", {}):
+            code, reason = self._error.ws_close_code, self._error.code
+            await send({"type": "websocket.close", "code": code, "reason": reason})
+            return
+        await super().__call__(scope, receive, send)
 
 
 def explain(failures: Sequence[Mapping[str, Any]]) -> ServiceError:
@@ -119,15 +156,13 @@ def shown(value: object) -> Any:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Give every failure of `app` the one shape; see also `CatchErrors` for bugs."""
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(ClientDisconnect, _client_gone)
+    """What routes raise is answered inside of the middlewares; see also `CatchErrors`."""
+    for kind in (ServiceError, RequestValidationError, HTTPException, ClientDisconnect):
+        app.add_exception_handler(kind, answer_exception)
 
 
 class CatchErrors:
-    """The outer wall: an exception nobody expected is logged and answered with a plain 500.
+    """The outer wall: answers what middlewares raise, and what nobody expected.
 
     Not Starlette's own handler for `Exception`: that one sits outside of every middleware, so its
     answers would lack the CORS headers a browser needs to read them, and it raises again.
@@ -137,7 +172,7 @@ class CatchErrors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         has_started = False
@@ -149,43 +184,45 @@ class CatchErrors:
 
         try:
             await self._app(scope, receive, watched)
-        except Exception:  # the API's shell: a bug must not reach the client
-            logger.exception("%s %s failed", scope["method"], scope["path"])
+        except Exception as error:  # the API's shell: a bug must not reach the client
+            response = await answer_exception(HTTPConnection(scope), error)
             if not has_started:
-                await error_response(InternalError())(scope, receive, send)
+                await response(scope, receive, send)
+            elif scope["type"] == "websocket":
+                raise  # the server closes it with 1011
 
 
-async def _service_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServiceError)
-    return error_response(error)
+async def answer_exception(connection: HTTPConnection, error: Exception) -> Response:
+    """The answer to a request or handshake that ended in `error`, in the shape of its protocol."""
+    scope = connection.scope
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)  # nginx's, for the access log; nobody reads it
+    if isinstance(error, HTTPException):
+        return ErrorResponse(_refusal(connection, error), scope, error.headers)
+    if isinstance(error, RequestValidationError):
+        error = explain(error.errors())
+    elif not isinstance(error, ServiceError):
+        logger.error(
+            "%s %s failed", scope.get("method", "WEBSOCKET"), scope["path"], exc_info=error
+        )
+        error = InternalError()
+    return ErrorResponse(error, scope)
 
 
-async def _validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return error_response(explain(error.errors()))
+class _MethodNotAllowed(InvalidRequest):
+    code, http_status = "method_not_allowed", 405
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+def _refusal(connection: HTTPConnection, error: HTTPException) -> ServiceError:
     """What Starlette itself refuses: paths, methods, bodies that are no form."""
-    assert isinstance(error, HTTPException)
-    path = shown(request.url.path)
+    path = shown(connection.url.path)
     if error.status_code == 404:
-        message = f"There is nothing at {path}. /docs lists what there is."
-    elif error.status_code == 405:
+        return NotFound(f"There is nothing at {path}. /docs lists what there is.")
+    if error.status_code == 405:
+        method = connection.scope["method"]
         allowed = (error.headers or {}).get("Allow", "see /docs")
-        message = f"{request.method} is not possible at {path}; allowed is {allowed}."
-    else:
-        message = str(error.detail)
-    body = InvalidRequest(message).as_dict()
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-    if code is not None:
-        body["error"]["code"] = code
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
-
-
-async def _client_gone(request: Request, error: Exception) -> Response:
-    """Nobody reads this; nginx's 499 says so in the access log."""
-    return Response(status_code=499)
+        return _MethodNotAllowed(f"{method} is not possible at {path}; allowed is {allowed}.")
+    return InvalidRequest(str(error.detail))
 
 
 def _allowed(kind: str, context: Mapping[str, Any]) -> str | None:

@@ -6,6 +6,8 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whisper_service.api.http.request import facts_of
+
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 SECURITY_HEADERS = {
@@ -26,7 +28,7 @@ _STARTS = ("http.response.start", "websocket.http.response.start")
 
 
 class StandardHeaders:
-    """ASGI middleware that adds them. The id is in `request.state.request_id` for log lines."""
+    """ASGI middleware that adds them, and makes the request's id where the caller gave none."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -38,7 +40,7 @@ class StandardHeaders:
         given = Headers(scope=scope).get("x-request-id", "")
         is_given = _SANE_ID.fullmatch(given) is not None
         request_id = given if is_given else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        facts_of(scope).request_id = request_id
 
         async def with_headers(message: Message) -> None:
             if message["type"] in _STARTS:

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whisper_service.api.access.scopes import is_job, needed_scope
+from whisper_service.api.access.scopes import needed_scope
 from whisper_service.api.files.multipart import is_multipart
 from whisper_service.api.files.upload_queue import RETRY_AFTER, UploadQueue
-from whisper_service.api.http.errors import error_response, missing_file
+from whisper_service.api.http.errors import ErrorResponse, missing_file
 from whisper_service.api.http.memory import WORTH_IT, give_back
+from whisper_service.api.http.request import facts_of
 from whisper_service.errors import (
     InvalidRequest,
     Overloaded,
@@ -64,8 +65,7 @@ class UploadGuard:
     """ASGI middleware around everything that takes a body: number, size, rate and time.
 
     Pure ASGI, because it has to act while the body is being read: a form parser only returns
-    when it has all of it. Leaves the moment by which the upload must be answered in
-    `request.state.deadline` (event loop time).
+    when it has all of it. Notes the deadline in the request's facts, and counts its bytes by them.
     """
 
     def __init__(
@@ -92,22 +92,21 @@ class UploadGuard:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers, facts = Headers(scope=scope), facts_of(scope)
         # Forms are spooled to disk; every other body is read into memory as a whole.
         is_form = is_multipart(content_type := headers.get("content-type", ""))
         max_bytes = self._max_bytes if is_form else min(self._max_bytes, self._max_other_bytes)
-        body = _Body(receive, send, max_bytes, self._timeout, self._min_rate)
+        body = _Body(receive, send, max_bytes, self._timeout, self._min_rate, facts.spend_bytes)
         is_upload = needed_scope(scope) == "transcribe"
         if is_upload and not is_form:
             body.too_large = missing_file(content_type)  # what is wrong with it is not its size
-        body.spend = scope.setdefault("state", {}).get("spend_bytes", body.spend)
         try:
-            # A job waits in its own place, however long that is.
-            if self._queue is not None and is_upload and not is_job(scope):
+            is_deferred = facts.front is not None and facts.front.is_deferred
+            if self._queue is not None and is_upload and not is_deferred:
                 self._queue.check()
             with self._uploads.admit():
                 body.check_length(headers)
-                scope["state"]["deadline"] = body.deadline
+                facts.deadline = body.deadline
                 await self._app(scope, body.receive, body.send)
         except ServiceError as error:
             body.failure = error
@@ -116,7 +115,7 @@ class UploadGuard:
                 asyncio.get_running_loop().run_in_executor(None, give_back)
         if body.failure is not None and not body.has_answered:
             # The rest of the body is not read, so the connection cannot be used again.
-            response = error_response(body.failure, {"Connection": "close"})
+            response = ErrorResponse(body.failure, scope, {"Connection": "close"})
             await response(scope, receive, send)
 
 
@@ -124,13 +123,20 @@ class _Body:
     """One request's body on its way in. A failure overrides whatever the application answers."""
 
     def __init__(
-        self, receive: Receive, send: Send, max_bytes: int, timeout: float, min_rate: float
+        self,
+        receive: Receive,
+        send: Send,
+        max_bytes: int,
+        timeout: float,
+        min_rate: float,
+        spend: Callable[[int], None],
     ) -> None:
         self._receive = receive
         self._send = send
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._min_rate = min_rate
+        self._spend = spend
         self.n_bytes = 0
         self._waited = 0.0
         self._is_complete = False
@@ -142,8 +148,6 @@ class _Body:
             " may have; send files as multipart/form-data.",
             max_bytes=max_bytes,
         )
-        self.spend: Callable[[int], None] = lambda n_bytes: None
-        """Counts what came; raises `RateLimited` where that is more than the key may send."""
 
     def check_length(self, headers: Headers) -> None:
         """Refuse by the announced length, before a single byte of it is read."""
@@ -166,7 +170,7 @@ class _Body:
         if self.n_bytes > self._max_bytes:
             raise self._fail(self.too_large)
         try:
-            self.spend(n_bytes)
+            self._spend(n_bytes)
         except RateLimited as error:
             raise self._fail(error) from None
         self._is_complete = not message.get("more_body", False)

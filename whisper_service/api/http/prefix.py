@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from whisper_service.api.access.scopes import route_path
+from whisper_service.api.http.request import route_path
 
 _SANE = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 

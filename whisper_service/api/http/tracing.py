@@ -5,7 +5,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whisper_service.api.access.scopes import route_path
+from whisper_service.api.http.request import facts_of, route_path
 
 PROBES = ("/healthz", "/readyz")
 """Asked every few seconds by whoever watches the service, and of no interest."""
@@ -44,7 +44,7 @@ class TraceRequests:
                 if route is not None:
                     span.update_name(f"{method} {route}")
                     span.set_attribute("http.route", route)
-                if request_id := scope.get("state", {}).get("request_id"):
+                if request_id := facts_of(scope).request_id:
                     span.set_attribute("whisper.request_id", request_id)
 
 

@@ -1,14 +1,13 @@
-"""What every socket does besides its protocol: run its loops, read, notice a drain, refuse."""
+"""What every socket does besides its protocol: run its loops, read, notice a drain."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from whisper_service.api.http.errors import Shape, error_response, own_shape
 from whisper_service.api.live.writer import Outlet
 from whisper_service.api.tasks import task_group
 from whisper_service.errors import (
@@ -89,17 +88,3 @@ async def watch_drain(draining: Callable[[], bool]) -> None:
     while not draining():  # noqa: ASYNC110  Ray only has a flag, nothing to await
         await asyncio.sleep(DRAIN_INTERVAL)
     raise Restarting("This replica is going away; connect again.", retry_after=0)
-
-
-async def deny(
-    socket: WebSocket,
-    error: ServiceError,
-    headers: Mapping[str, str] | None = None,
-    *,
-    shape: Shape = own_shape,
-) -> None:
-    """Answer the handshake itself with a status, where the server can; with 403 where not."""
-    if "websocket.http.response" in socket.scope.get("extensions", {}):
-        await socket.send_denial_response(error_response(error, headers, shape=shape))
-    else:
-        await socket.close(error.ws_close_code, error.code)

@@ -4,7 +4,6 @@ may be, how late they are, what is measured of them."""
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Literal
 
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.http.limits import Limit
@@ -16,8 +15,8 @@ from whisper_service.errors import Restarting
 from whisper_service.settings import Settings
 from whisper_service.types import StreamConfig
 
-Protocol = Literal["stream", "realtime", "listen"]
-"""Named after the last part of its path; a metric's label."""
+Protocol = str
+"""What a front calls its streams, the last part of their path; a metric's label."""
 
 
 class LiveStreams:

@@ -23,7 +23,7 @@ from whisper_service.api.http.errors import shown
 from whisper_service.api.http.params import given
 from whisper_service.api.live.driver import StreamRunner
 from whisper_service.api.live.pipeline import PlanRun, state_at
-from whisper_service.api.live.socket import converse, deny, next_message, watch_drain
+from whisper_service.api.live.socket import converse, next_message, watch_drain
 from whisper_service.api.live.streams import LiveStreams
 from whisper_service.api.live.writer import Outlet
 from whisper_service.api.log_context import name_session
@@ -252,8 +252,6 @@ def deepgram_router(streams: LiveStreams) -> APIRouter:
             await _serve(socket, streams, request_id)
         except WebSocketDisconnect as gone:
             logger.info("A Deepgram client left (%s)", gone.code)
-        except ServiceError as error:
-            await _refuse(socket, error, request_id)
 
     return router
 
@@ -270,15 +268,3 @@ async def _serve(socket: WebSocket, streams: LiveStreams, request_id: str) -> No
             with streams.open("listen", config.model_size, lambda: serving.lag):
                 await socket.accept(headers=[(b"dg-request-id", request_id.encode())])
                 await serving.run(container)
-
-
-async def _refuse(socket: WebSocket, error: ServiceError, request_id: str) -> None:
-    said = error.message.encode("ascii", "replace").decode()[:200]
-    headers = {"dg-error": said, "dg-request-id": request_id}
-
-    def shape(error: ServiceError) -> tuple[int, dict[str, str]]:
-        status = 400 if error.http_status == 422 else error.http_status
-        body = {"err_code": error.code, "err_msg": error.message, "request_id": request_id}
-        return status, body
-
-    await deny(socket, error, headers, shape=shape)

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from whisper_service.api.fronts.native.messages import MAX_CHANNELS
 from whisper_service.api.http.errors import explain
 from whisper_service.api.http.params import refuse
 from whisper_service.api.schemas import (
@@ -18,6 +17,7 @@ from whisper_service.api.schemas import (
     spoken,
     with_keywords,
 )
+from whisper_service.audio.pcm import MAX_CHANNELS
 from whisper_service.types import DecodeOptions, Encoding, PcmFormat, StreamConfig
 
 REFUSED = {

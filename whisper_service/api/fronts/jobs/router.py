@@ -3,22 +3,22 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Depends, Form, Header, Path, Query, Request
 from starlette.responses import Response
 
-from whisper_service.api.access.tokens import Grant
 from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.docs import FILE_ERRORS, errors
-from whisper_service.api.files.multipart import MULTIPART, FormRoute
+from whisper_service.api.files.errors import FILE_ERRORS
+from whisper_service.api.files.multipart import MULTIPART, FormRoute, real_file
+from whisper_service.api.fronts.jobs.background import JobsBackground
 from whisper_service.api.fronts.jobs.destination import read_webhook_url
 from whisper_service.api.fronts.jobs.schemas import JobBody, JobForm, JobsBody, job_body, job_json
-from whisper_service.api.fronts.native.files import real_file
 from whisper_service.api.http.params import refuse_repeats
+from whisper_service.api.http.request import facts_of
+from whisper_service.api.http.responses import errors
 from whisper_service.errors import (
     Forbidden,
     InvalidAudio,
@@ -70,11 +70,12 @@ _ADD_ERRORS: tuple[ServiceError, ...] = (
 )
 
 
-def jobs_router(
-    settings: Settings, decoder: Decoder, store: JobStore, stir: Callable[[], None]
-) -> APIRouter:
-    """`stir` is called when a job has come."""
-    router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=FormRoute)
+def jobs_router(settings: Settings, decoder: Decoder, background: JobsBackground) -> APIRouter:
+    """The routes, and the work as their lifespan."""
+    router = APIRouter(
+        prefix="/jobs", tags=["jobs"], route_class=FormRoute, lifespan=background.lifespan
+    )
+    store = background.store
 
     @router.post(
         "",
@@ -118,7 +119,7 @@ def jobs_router(
             idempotency_key=idempotency_key or None,
         )
         job = await asyncio.to_thread(_add, store, new, file)
-        stir()
+        background.stir()
         # Relative, so that a path prefix in front of the service does no harm.
         response.headers["Location"] = f"jobs/{job.id}"
         response.headers["Retry-After"] = str(_POLL_AFTER)
@@ -194,7 +195,7 @@ _ACCEPTED = {
 def _owner(request: Request) -> str:
     """Whose jobs a request may see: its key's. By hash, as names may be given to another key; a
     key that is removed and made anew has none of the old one's."""
-    grant: Grant | None = getattr(request.state, "grant", None)
+    grant = facts_of(request.scope).grant
     return "" if grant is None else grant.key.sha256
 
 

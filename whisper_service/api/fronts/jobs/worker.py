@@ -12,17 +12,17 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from whisper_service.api.files.transcription import Progress, Transcriber
+from whisper_service.api.files.transcription import Progress
+from whisper_service.api.fronts.front import Replica
 from whisper_service.api.fronts.jobs.rounds import Rounds
 from whisper_service.api.http.limits import Limit
 from whisper_service.api.live.driver import is_passing
-from whisper_service.api.metrics import ENDED_JOBS, QUEUED_JOBS, RUNNING_JOBS, Metrics
+from whisper_service.api.metrics import ENDED_JOBS, QUEUED_JOBS, RUNNING_JOBS
 from whisper_service.api.tasks import task_group
 from whisper_service.errors import InternalError, Overloaded, ServiceError, Unavailable
 from whisper_service.formats import FORMATS
 from whisper_service.jobs.job import Job
 from whisper_service.jobs.store import LEASE, JobStore
-from whisper_service.settings import Settings
 from whisper_service.types import Transcript
 
 logger = logging.getLogger(__name__)
@@ -40,21 +40,14 @@ class JobWorker:
     """Works for as long as its `rounds` run; what is not done then is put back for others. Several,
     in as many processes, may share a store."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: JobStore,
-        transcriber: Transcriber,
-        uploads: Limit,
-        draining: Callable[[], bool],
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, replica: Replica, store: JobStore) -> None:
+        """A job takes one of the replica's places for uploads while it runs."""
         self._store = store
-        self._transcriber = transcriber
-        self._uploads = uploads
-        self._draining = draining
-        self._metrics = metrics
-        self._places = Limit(settings.max_running_jobs, "jobs")
+        self._transcriber = replica.transcriber
+        self._uploads = replica.uploads
+        self._draining = replica.draining
+        self._metrics = replica.metrics
+        self._places = Limit(replica.settings.max_running_jobs, "jobs")
         self._swept_at = -SWEEP
         self.rounds = Rounds(self._look)
         """To be run; to be stirred when a job came."""

@@ -1,20 +1,21 @@
 """The two routes that take a file: POST /transcribe and POST /detect-language."""
 
-import asyncio
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
 from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.docs import FILE_ERRORS, FORMAT_EXAMPLES, errors
+from whisper_service.api.files.errors import FILE_ERRORS
 from whisper_service.api.files.events import EventsResponse, Tell
 from whisper_service.api.files.kept_open import KeptOpenResponse
-from whisper_service.api.files.multipart import MULTIPART, FormRoute
+from whisper_service.api.files.multipart import MULTIPART, FormRoute, real_file
 from whisper_service.api.files.transcription import Detected, Progress, Transcriber
-from whisper_service.api.http.errors import missing_file
+from whisper_service.api.fronts.native.guide import FORMAT_EXAMPLES
 from whisper_service.api.http.params import refuse_repeats
+from whisper_service.api.http.request import facts_of
+from whisper_service.api.http.responses import errors
 from whisper_service.api.schemas import DetectForm, DetectionBody, TranscribeForm
 from whisper_service.api.tasks import unless_client_leaves
 from whisper_service.formats import FORMATS, segment_fields, to_summary
@@ -48,7 +49,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         """
         model, options = await resolve_model(decoder, settings, form.model_size), form.options()
         await check_model(decoder, model, options.decode)
-        file, deadline = await real_file(form.file), request.state.deadline
+        file, deadline = await real_file(form.file), facts_of(request.scope).deadline
         if form.stream:
 
             async def stream(tell: Tell) -> None:
@@ -82,18 +83,10 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         model = await resolve_model(decoder, settings, form.model_size)
         await check_model(decoder, model)
         file, options = await real_file(form.file), form.options()
-        work = transcriber.detect_language(file, model, options, request.state.deadline)
+        work = transcriber.detect_language(file, model, options, facts_of(request.scope).deadline)
         return _detection_body(await unless_client_leaves(request.receive, work))
 
     return router
-
-
-async def real_file(upload: UploadFile) -> BinaryIO:
-    """The upload with a descriptor that ffmpeg can seek in; small ones are in memory until here."""
-    if not upload.filename and not upload.size:
-        raise missing_file()  # what a browser sends when no file was chosen
-    await asyncio.to_thread(upload.file.fileno)  # makes a spooled file a real one
-    return upload.file
 
 
 def _detection_body(found: Detected) -> DetectionBody:

@@ -21,6 +21,7 @@ from whisper_service.api.schemas import (
     WordBody,
     spoken,
 )
+from whisper_service.audio.pcm import MAX_CHANNELS
 from whisper_service.errors import InvalidMessage, ServiceError
 from whisper_service.policy.stream_events import FinalEnd
 from whisper_service.types import (
@@ -30,9 +31,6 @@ from whisper_service.types import (
     PcmFormat,
     StreamConfig,
 )
-
-MAX_CHANNELS = 8
-"""7.1 is the most that microphone arrays and conference mixers commonly deliver raw."""
 
 
 class ConfigMessage(Input):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -13,13 +13,14 @@ from whisper_service.api.fronts.native.encoder import Announcer, error_message
 from whisper_service.api.fronts.native.messages import ConfigMessage, ResumeMessage, parse_opening
 from whisper_service.api.fronts.native.resume import ResumePoint, ResumeTokens
 from whisper_service.api.fronts.native.session import StreamSession
+from whisper_service.api.http.errors import ErrorResponse
 from whisper_service.api.live.pipeline import PlanRun, state_at
-from whisper_service.api.live.socket import deny
 from whisper_service.api.live.streams import LiveStreams
 from whisper_service.api.log_context import name_session
 from whisper_service.errors import (
     BinaryBeforeConfig,
     InternalError,
+    InvalidRequest,
     InvalidResumeToken,
     PayloadTooLarge,
     ServiceError,
@@ -29,6 +30,12 @@ from whisper_service.errors import (
 logger = logging.getLogger(__name__)
 
 
+class UpgradeRequired(InvalidRequest):
+    """A request where a socket is (RFC 9110, section 15.5.22)."""
+
+    http_status = 426
+
+
 def stream_router(streams: LiveStreams, tokens: ResumeTokens) -> APIRouter:
     """The socket's route. A refusal before the handshake is an HTTP answer, with Retry-After."""
     router = APIRouter()
@@ -36,19 +43,15 @@ def stream_router(streams: LiveStreams, tokens: ResumeTokens) -> APIRouter:
 
     @router.websocket("/stream")
     async def stream(socket: WebSocket) -> None:
-        try:
-            with streams.admit():
-                await door.serve(socket)
-        except ServiceError as error:
-            await deny(socket, error)
+        with streams.admit():
+            await door.serve(socket)
 
     @router.get("/stream", include_in_schema=False)
-    async def no_socket() -> None:
+    async def no_socket(request: Request) -> ErrorResponse:
         with streams.admit():  # a page that was denied asks why
             pass
-        raise HTTPException(
-            426, "/stream is a WebSocket: connect with ws:// or wss://.", {"Upgrade": "websocket"}
-        )
+        error = UpgradeRequired("/stream is a WebSocket: connect with ws:// or wss://.")
+        return ErrorResponse(error, request.scope, {"Upgrade": "websocket"})
 
     return router
 

@@ -7,12 +7,11 @@ from starlette.responses import Response
 
 from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.docs import FILE_ERRORS, errors
+from whisper_service.api.files.errors import FILE_ERRORS
 from whisper_service.api.files.events import EventsResponse, Tell
 from whisper_service.api.files.kept_open import KeptOpenResponse
-from whisper_service.api.files.multipart import MULTIPART, FormRoute
+from whisper_service.api.files.multipart import MULTIPART, FormRoute, real_file
 from whisper_service.api.files.transcription import Progress, Transcriber
-from whisper_service.api.fronts.native.files import real_file
 from whisper_service.api.fronts.openai.answers import Deltas, render, token_usage
 from whisper_service.api.fronts.openai.errors import error_answer
 from whisper_service.api.fronts.openai.extensions import ignored_fields, ignored_header
@@ -24,6 +23,8 @@ from whisper_service.api.fronts.openai.schemas import (
     OpenAIErrorBody,
 )
 from whisper_service.api.http.params import refuse_repeats
+from whisper_service.api.http.request import facts_of
+from whisper_service.api.http.responses import errors
 from whisper_service.api.tasks import unless_client_leaves
 from whisper_service.settings import Settings
 
@@ -90,7 +91,7 @@ class _Speech:
         model = await resolve_model(self._decoder, self._settings, form.model)
         options = form.options()
         await check_model(self._decoder, model, options.decode)
-        file, deadline = await real_file(form.file), request.state.deadline
+        file, deadline = await real_file(form.file), facts_of(request.scope).deadline
         if is_streamed:
             return self._events(file, model, form, deadline, headers)
 
@@ -101,7 +102,7 @@ class _Speech:
 
         if form.keep_open:
             interval = self._settings.answer_keepalive
-            return KeptOpenResponse(whole, interval, headers, shape=error_answer)
+            return KeptOpenResponse(whole, interval, headers)
         return await unless_client_leaves(request.receive, whole())
 
     def _events(
@@ -132,6 +133,5 @@ class _Speech:
             self._settings.max_upload_events,
             self._settings.answer_keepalive,
             headers,
-            shape=error_answer,
             has_names=False,
         )

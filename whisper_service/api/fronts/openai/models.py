@@ -4,7 +4,6 @@ from fastapi import APIRouter
 
 from whisper_service.api.catalog import resolve_model, unknown_model, usable_names
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.docs import errors
 from whisper_service.api.fronts.openai.errors import error_answer
 from whisper_service.api.fronts.openai.schemas import (
     OTHER_ERRORS,
@@ -12,6 +11,7 @@ from whisper_service.api.fronts.openai.schemas import (
     OpenAIModelBody,
     OpenAIModelsBody,
 )
+from whisper_service.api.http.responses import errors
 from whisper_service.errors import UnknownModel
 from whisper_service.settings import Settings
 

@@ -6,24 +6,22 @@ import time
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from whisper_service.api.access.credentials import Subprotocol
 from whisper_service.api.catalog import check_model, resolve_model
-from whisper_service.api.fronts.openai.errors import error_answer
 from whisper_service.api.fronts.openai.realtime import RealtimeSession
 from whisper_service.api.fronts.openai.secrets import PREFIX, ClientSecrets
 from whisper_service.api.fronts.openai.transcription_session import TranscriptionSession
 from whisper_service.api.http.errors import shown
 from whisper_service.api.http.params import given_once
-from whisper_service.api.live.socket import deny
 from whisper_service.api.live.streams import LiveStreams
-from whisper_service.errors import InvalidParameter, ServiceError
+from whisper_service.errors import InvalidParameter
 
 logger = logging.getLogger(__name__)
 
 PARAMETERS = ("intent", "model")
 """Of the address."""
-PROTOCOL = "realtime"
+SUBPROTOCOL = Subprotocol("realtime", key_prefix="openai-insecure-api-key.")
 """What a browser asks for, and has to be answered; keys and dialects travel beside it."""
-_KEY_PROTOCOL = "openai-insecure-api-key."
 _FLAT = "realtime=v1"
 _FLAT_PROTOCOL = "openai-beta.realtime-v1"
 
@@ -39,8 +37,6 @@ def realtime_router(streams: LiveStreams, keys: ClientSecrets) -> APIRouter:
                 await _serve(socket, streams, keys)
         except WebSocketDisconnect as gone:
             logger.info("A Realtime client left (%s)", gone.code)
-        except ServiceError as error:
-            await deny(socket, error, shape=error_answer)
 
     return router
 
@@ -50,8 +46,7 @@ async def _serve(socket: WebSocket, streams: LiveStreams, keys: ClientSecrets) -
     model = await resolve_model(streams.decoder, streams.settings, session.model)
     config = session.stream_config(model)
     await check_model(streams.decoder, config.model_size, config.decode)
-    protocols = socket.scope["subprotocols"]
-    await socket.accept(PROTOCOL if PROTOCOL in protocols else None)
+    await socket.accept()
     serving = RealtimeSession(socket, streams, session, model, is_flat=_is_flat(socket))
     with streams.open("realtime", config.model_size, lambda: serving.lag) as stream:
         await serving.run(stream)
@@ -80,10 +75,8 @@ def _session(socket: WebSocket, keys: ClientSecrets) -> TranscriptionSession:
 
 def _key(socket: WebSocket) -> str:
     """A browser cannot set headers: its key comes as a subprotocol."""
-    for protocol in socket.scope["subprotocols"]:
-        if protocol.startswith(_KEY_PROTOCOL):
-            return str(protocol.removeprefix(_KEY_PROTOCOL))
-    return socket.headers.get("authorization", "").removeprefix("Bearer ")
+    key = SUBPROTOCOL.key(socket.scope["subprotocols"])
+    return key or socket.headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def _is_flat(socket: WebSocket) -> bool:

@@ -12,6 +12,7 @@ from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.fronts.openai.schemas import OTHER_ERRORS
 from whisper_service.api.fronts.openai.transcription_session import TranscriptionSession
+from whisper_service.api.http.request import facts_of
 from whisper_service.api.schemas import Input, Output
 from whisper_service.errors import InvalidRequest, Unauthorized
 from whisper_service.settings import Settings
@@ -85,7 +86,7 @@ def client_secrets_router(settings: Settings, decoder: Decoder, keys: ClientSecr
     )
     async def client_secrets(request: ClientSecretRequest, http: Request) -> ClientSecretBody:
         """The key opens a Realtime transcription session with the configuration given here."""
-        grant: Grant | None = getattr(http.state, "grant", None)
+        grant = facts_of(http.scope).grant
         if grant is not None:
             grant.check_can_make_tokens()
         session = TranscriptionSession().updated(request.session)

@@ -8,7 +8,7 @@ import secrets
 from typing import Any
 
 from whisper_service.api.fronts.openai.answers import Deltas, duration_usage
-from whisper_service.api.fronts.openai.errors import openai_error
+from whisper_service.api.fronts.openai.errors import error_answer
 from whisper_service.errors import ServiceError
 from whisper_service.policy.stream_events import Done, Event, Final, SpeechEnded, SpeechStarted
 
@@ -83,7 +83,7 @@ class Turn:
 
     def fail(self, error: ServiceError) -> list[ServerEvent]:
         """There will be no more text."""
-        _, body = openai_error(error.http_status, error.as_dict()["error"])
+        body = error_answer(error).body
         return [*self.commit(), self._event("failed", error=body["error"])]
 
     def _delta(self) -> list[ServerEvent]:
@@ -169,7 +169,7 @@ def server_event(type: str, **fields: Any) -> ServerEvent:
 
 def error_event(error: ServiceError, cause: str | None = None) -> ServerEvent:
     """An error that belongs to no item; `cause` is the id of the client's event."""
-    _, body = openai_error(error.http_status, error.as_dict()["error"])
+    body = error_answer(error).body
     return server_event("error", error=body["error"] | {"event_id": cause})
 
 
