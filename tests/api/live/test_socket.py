@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from types import SimpleNamespace
 
-from whisper_service.api.live.socket import converse
+from whisper_service.api.live.socket import serve_socket
 
 
 async def forever():
@@ -18,5 +18,5 @@ async def test_loops_that_never_began_are_closed():
         return
 
     loops = [forever(), forever()]
-    await converse(SimpleNamespace(run=has_closed), loops, lambda error: None)
+    await serve_socket(SimpleNamespace(run=has_closed), loops, lambda error: None)
     assert {inspect.getcoroutinestate(loop) for loop in loops} == {inspect.CORO_CLOSED}

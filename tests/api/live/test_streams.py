@@ -6,7 +6,7 @@ import pytest
 import soxr
 
 from tests.api.fakes import connect
-from tests.api.live.test_latency import Memory
+from tests.api.live.test_meter import Memory
 from tests.speech import speech
 from whisper_service.api import metrics
 from whisper_service.api.app import create_app
@@ -41,7 +41,7 @@ async def test_one_limit_counts_the_streams_of_all_protocols(make_app, protocol)
                 assert (await second.raw())["status"] == 503
 
 
-async def test_each_channel_that_is_heard_apart_counts(make_app):
+async def test_each_channel_that_is_decoded_apart_counts(make_app):
     query = f"{SOCKETS['listen']['query']}&channels=2&multichannel=true"
     async with connect(make_app(max_streams=1), path="/v1/listen", query=query) as socket:
         assert (await socket.raw())["status"] == 503
@@ -86,8 +86,8 @@ def assert_measured(memory, protocol):
 def test_a_stream_is_counted_with_the_model_it_uses(decoder, memory):
     streams = LiveStreams(Settings(), decoder, lambda: False, memory)
     with streams.open("realtime", "base", lambda: 0.0) as stream:
-        stream.use("base")
-        stream.use("small")
+        stream.switch_model("base")
+        stream.switch_model("small")
     counted = [(labels["model"], value) for _, value, labels in memory.recorded]
     assert counted == [("base", 1), ("base", 0), ("small", 1), ("small", 0)]
 

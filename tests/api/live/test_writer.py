@@ -1,6 +1,6 @@
 import asyncio
 
-from whisper_service.api.live.writer import Outlet
+from whisper_service.api.live.writer import SocketWriter
 from whisper_service.settings import Settings
 
 
@@ -10,43 +10,43 @@ class SlowReader:
     def __init__(self):
         self.read = asyncio.Semaphore(0)
         self.is_sent_to = asyncio.Event()
-        self.heard = []
+        self.received = []
 
     async def send_text(self, message):
         self.is_sent_to.set()
         await self.read.acquire()
-        self.heard.append(message)
+        self.received.append(message)
 
     async def close(self, code, reason):
-        self.heard.append(code)
+        self.received.append(code)
 
 
 async def test_a_client_that_reads_slowly_is_not_read_from():
     reader = SlowReader()
-    outlet = Outlet(reader, Settings(max_stream_messages=1))
+    writer = SocketWriter(reader, Settings(max_stream_messages=1))
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        group.create_task(outlet.run())
+        group.create_task(writer.run())
         for message in "abc":
-            outlet.say(message)
-        waiting = group.create_task(outlet.room())
+            writer.send(message)
+        waiting = group.create_task(writer.wait_for_room())
         await reader.is_sent_to.wait()
         await asyncio.sleep(0)
         assert not waiting.done()  # two more are there
         reader.read.release()
         await waiting
-        outlet.close(1000, "done")
+        writer.close(1000, "done")
         for _ in "bc":
             reader.read.release()
-    assert reader.heard == ["a", "b", "c", 1000]
+    assert reader.received == ["a", "b", "c", 1000]
 
 
 async def test_nothing_is_said_after_the_first_close():
     reader = SlowReader()
-    outlet = Outlet(reader, Settings())
+    writer = SocketWriter(reader, Settings())
     reader.read.release()
-    outlet.say("last")
-    outlet.close(1000, "done")
-    outlet.say("too late")
-    outlet.close(1012, "restarting")
-    await outlet.run()
-    assert reader.heard == ["last", 1000]
+    writer.send("last")
+    writer.close(1000, "done")
+    writer.send("too late")
+    writer.close(1012, "restarting")
+    await writer.run()
+    assert reader.received == ["last", 1000]

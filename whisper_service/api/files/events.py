@@ -22,9 +22,9 @@ from whisper_service.errors import InternalError, ServiceError
 
 logger = logging.getLogger(__name__)
 
-Tell = Callable[[str, dict[str, Any]], Awaitable[None]]
+SendEvent = Callable[[str, dict[str, Any]], Awaitable[None]]
 """Sends one event: its name and its data."""
-Work = Callable[[Tell], Awaitable[None]]
+Work = Callable[[SendEvent], Awaitable[None]]
 
 
 FIRST_WAIT = 1.0
@@ -33,7 +33,7 @@ be read is mostly known sooner, and no proxy is as impatient."""
 
 
 class EventsResponse(Response):
-    """Runs `work` and sends what it tells. Work and answer share one scope, so that whichever
+    """Runs `work` and sends its events. Work and answer share one scope, so that whichever
     ends first, by a disconnect too, ends the other."""
 
     def __init__(
@@ -80,22 +80,22 @@ class EventsResponse(Response):
             return ServerSentEvent(comment="in work")
 
     async def _fill(self, queue: asyncio.Queue[ServerSentEvent | None], shape: Shape) -> None:
-        async def tell(name: str, data: dict[str, Any]) -> None:
+        async def send_event(name: str, data: dict[str, Any]) -> None:
             self._has_begun = True
             text = json.dumps(data, ensure_ascii=False, allow_nan=False)
             await queue.put(ServerSentEvent(text, event=name if self._has_names else None))
 
         try:
-            await self._work(tell)
+            await self._work(send_event)
         except ServiceError as error:
             if not self._has_begun:
                 raise
-            await tell("error", shape(error).body)
+            await send_event("error", shape(error).body)
         except Exception:
             if not self._has_begun:
                 raise
             logger.exception("A streamed answer failed")
-            await tell("error", shape(InternalError()).body)
+            await send_event("error", shape(InternalError()).body)
         await queue.put(None)
 
 

@@ -1,18 +1,19 @@
 """Runs a stream's plans over the decoder: samples in, events out, whatever the protocol.
 
 Most streams have one plan. Where a client may end what it is saying and go on (a commit, a
-Finalize), each such turn is a plan of its own: the last one hears, the first one is decoded. The
-plans decide everything about audio and text; this file only moves data, and says when to stop.
+Finalize), each such turn has a plan of its own: the last one takes the audio, the first one is
+decoded. The plans decide everything about audio and text; this file only moves data, and says when
+to stop.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.live.pipeline import PlanRun
+from whisper_service.api.live.pipeline import StreamPipeline
 from whisper_service.audio.container import Container
 from whisper_service.errors import (
     AudioTooLong,
@@ -27,7 +28,7 @@ from whisper_service.settings import Settings
 from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob
 
 SLICE = SAMPLE_RATE // 4
-"""Samples the plan hears before others get their turn: voice detection of so much holds the event
+"""Samples a plan takes before others get their turn: voice detection of so much holds the event
 loop for a millisecond or two."""
 CATCH_UP = 2.0
 """Seconds a stream at its backlog limit is not read, so that TCP slows the sender down where no
@@ -35,89 +36,76 @@ proxy is between; about one decode on a busy machine. After that it is closed.""
 FIRST_RETRY, LAST_RETRY = 0.25, 2.0
 """Seconds between tries of a decode; Serve replaces a dead replica within about two."""
 
-T = TypeVar("T")
+P = TypeVar("P", bound=StreamPipeline)
 
 
-class StreamRunner(Generic[T]):
-    """One task is to `hear`, another one to `decode`. `tell` is called with the plan that is
-    decoded and its news, also where there are none, after each step of either."""
+class StreamDriver(Generic[P]):
+    """One task passes on audio and commands, another one iterates over `events`."""
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        settings: Settings,
-        first: PlanRun[T],
-        tell: Callable[[PlanRun[T], list[Event]], None],
-    ) -> None:
+    def __init__(self, decoder: Decoder, settings: Settings, first: P) -> None:
         self._decoder = decoder
         self._settings = settings
-        self._tell = tell
-        self._runs = deque([first])
+        self._pipelines = deque([first])
         self._has_work = asyncio.Event()
         self._has_caught_up = asyncio.Event()
-        self._patience: asyncio.Timeout | None = None
-        """With the decode in flight."""
+        self._decode_timeout: asyncio.Timeout | None = None
+        """Of the decode in flight; it has none until the decode is superseded."""
 
     @property
-    def first(self) -> PlanRun[T]:
-        """The plan that is decoded."""
-        return self._runs[0]
+    def first(self) -> P:
+        """The pipeline that is decoded."""
+        return self._pipelines[0]
 
     @property
-    def last(self) -> PlanRun[T]:
-        """The plan that hears."""
-        return self._runs[-1]
+    def last(self) -> P:
+        """The pipeline that takes the audio."""
+        return self._pipelines[-1]
 
     @property
     def backlog(self) -> float:
         """Seconds of audio that wait longer than the client's settings ask for."""
-        return sum(run.plan.backlog for run in self._runs)
+        return sum(pipeline.plan.backlog for pipeline in self._pipelines)
 
-    # --- hearing
+    # --- audio
 
-    async def hear_bytes(self, data: bytes) -> None:
-        """Take raw audio; as `hear`."""
-        await self.hear(self.last.read(data))
-
-    async def hear(self, samples: Audio) -> None:
-        """Take 16 kHz samples; waits while too many are undecoded.
+    async def receive_audio(self, samples: Audio) -> None:
+        """Take 16 kHz samples, of `last.read` or a container; waits while too many are undecoded.
 
         Raises `StreamTooFast` where that does not end, and `AudioTooLong` once the plan has all
         that a stream may have.
         """
         limit = self._settings.max_stream_seconds
         for start in range(0, len(samples), SLICE):
-            # Asked for anew: another plan may have taken the place of one that failed.
-            self.last.hear(samples[start : start + SLICE], _now())
-            self._tell_news()
-            self.stir()
-            await self.room()
+            # Asked for anew: another pipeline may have taken the place of one that failed.
+            self.last.receive_audio(samples[start : start + SLICE], _now())
+            self._wake()
+            await self.wait_for_room()
             if self.last.plan.received > limit:
                 raise AudioTooLong(
                     f"The stream has {limit:g} s of audio, all that one may have. Begin a new one.",
                     max_duration=limit,
                 )
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the slice's events go out before anything else comes in
 
-    async def hear_container(self, container: Container) -> ServiceError | None:
-        """Hear what ffmpeg makes of a container to its end, which may come before the client's.
+    async def receive_container(self, container: Container) -> ServiceError | None:
+        """Take what ffmpeg makes of a container to its end, which may come before the client's.
 
-        Returns what cut it short, if anything did; what was heard before that can still be told.
+        Returns what cut it short, if anything did; the text of what came before can still be sent.
         """
         try:
             async with aclosing(container.blocks()) as blocks:
                 async for samples in blocks:
-                    await self.hear(samples)
+                    await self.receive_audio(samples)
         except (InvalidAudio, AudioTooLong) as error:
             return error
         return None
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until there is room for more audio and more turns; raises `StreamTooFast`."""
         seconds, turns = self._settings.max_stream_backlog, self._settings.max_stream_turns
         try:
             async with asyncio.timeout(CATCH_UP):
-                while self.backlog > seconds or len(self._runs) > turns:
+                while self.backlog > seconds or len(self._pipelines) > turns:
                     self._has_caught_up.clear()
                     await self._has_caught_up.wait()
         except TimeoutError:
@@ -131,83 +119,95 @@ class StreamRunner(Generic[T]):
     # --- turns
 
     def finalize(self) -> None:
-        """Make what was heard final, in the same plan."""
+        """Make all audio so far final, in the same pipeline."""
         self.last.plan.finalize()
-        self.stir()
+        self._wake()
 
     def stop(self) -> None:
-        """No more audio comes; `decode` returns once everything is told."""
+        """No more audio comes; `events` ends once everything is final."""
         self.last.stop()
-        self.stir()
+        self._wake()
 
-    def next_turn(self, make: Callable[[float], PlanRun[T]]) -> None:
-        """End the plan that hears, and go on with the one made for the second where it ended."""
+    def next_turn(self, make: Callable[[float], P]) -> None:
+        """End the last pipeline, and go on with the one made for the second where it ended."""
         self.last.stop()
-        self._runs.append(make(self.last.plan.received))
-        self.stir()
+        self._pipelines.append(make(self.last.plan.received))
+        self._wake()
 
-    def replace_last(self, run: PlanRun[T]) -> None:
-        """Drop the plan that hears with all it heard, and go on with `run`."""
-        self._runs[-1] = run
-        self.stir()
+    def replace_last(self, pipeline: P) -> None:
+        """Drop the last pipeline with all its audio, and go on with another one."""
+        self._pipelines[-1] = pipeline
+        self._wake()
 
     def drop_first(self) -> None:
-        """Go on without the plan that is decoded; there has to be another one."""
-        self._runs.popleft()
+        """Go on without the pipeline that is decoded; there has to be another one."""
+        self._pipelines.popleft()
         self._has_caught_up.set()
-
-    def stir(self) -> None:
-        """The plans may have work; a partial that would keep a final waiting is given up for it."""
-        self._has_work.set()
-        if self._patience is not None and self.first.plan.is_superseded:
-            self._patience.reschedule(_now())
-            self._patience = None
 
     # --- decoding
 
-    async def decode(self) -> None:
-        """Decode plan after plan; returns when the last one has said its last.
+    async def events(self) -> AsyncGenerator[tuple[P, list[Event]], None]:
+        """Decode pipeline after pipeline; yield the one that is decoded with its new events, also
+        where there are none, after each slice of audio and each hypothesis.
 
-        Raises what a window of `first` failed with; what is only away for the moment is tried again
-        before. May be called again, to go on without what failed.
+        Ends when the last pipeline is done. Raises what a window of `first` failed with; what is
+        only away for the moment is tried again before. May be called again, to go on without what
+        failed.
         """
         retry = Retry(self._settings.stream_retry_timeout)
-        while True:
-            run = self.first
-            job = run.plan.next_job()
-            self._tell_news()
-            if job is not None:
-                await self._decode(run, job, retry)
-            elif not run.plan.is_done:
-                await self._has_work.wait()
-                self._has_work.clear()
-            elif run is not self.last:
-                self.drop_first()
-            else:
-                return
-
-    async def _decode(self, run: PlanRun[T], job: DecodeJob, retry: "Retry") -> None:
+        decode: asyncio.Task[None] | None = None
         try:
-            async with asyncio.timeout(None) as self._patience:
-                hypothesis = await self._decoder.decode(run.config.model_size, job)
+            while True:
+                pipeline = self.first
+                if decode is None and (job := pipeline.plan.next_job()) is not None:
+                    decode = asyncio.create_task(self._decode(pipeline, job, retry))
+                    decode.add_done_callback(lambda _: self._has_work.set())
+                yield pipeline, pipeline.take_events(_now())
+                if decode is not None or not pipeline.plan.is_done:
+                    await self._has_work.wait()
+                    self._has_work.clear()
+                elif pipeline is not self.last:
+                    self.drop_first()
+                else:
+                    return
+                if decode is not None and decode.done():
+                    decode.result()  # raises what it failed with
+                    decode = None
+        finally:
+            if decode is not None:
+                decode.cancel()
+                await asyncio.gather(decode, return_exceptions=True)
+
+    async def _decode(self, pipeline: P, job: DecodeJob, retry: "Retry") -> None:
+        try:
+            async with asyncio.timeout(None) as self._decode_timeout:
+                self._give_up_if_superseded()
+                hypothesis = await self._decoder.decode(pipeline.config.model_size, job)
         except TimeoutError:
-            run.plan.abandon(job)
+            pipeline.plan.abandon(job)
             return
         except ServiceError as error:
-            run.plan.abandon(job)
+            pipeline.plan.abandon(job)
             if is_passing(error):
                 await retry.wait(error)
-            elif run is self.first:  # else it was dropped meanwhile, and nobody waits for it
+            elif pipeline is self.first:  # else it was dropped meanwhile, and nobody waits for it
                 raise
             return
         finally:
-            self._patience = None
+            self._decode_timeout = None
         retry.reset()
-        run.receive_hypothesis(job, hypothesis)
+        pipeline.receive_hypothesis(job, hypothesis)
         self._has_caught_up.set()
 
-    def _tell_news(self) -> None:
-        self._tell(self.first, self.first.take_events(_now()))
+    def _wake(self) -> None:
+        self._has_work.set()
+        self._give_up_if_superseded()
+
+    def _give_up_if_superseded(self) -> None:
+        """A partial that would keep a final waiting is not decoded to its end."""
+        if self._decode_timeout is not None and self.first.plan.is_superseded:
+            self._decode_timeout.reschedule(_now())
+            self._decode_timeout = None
 
 
 class Retry:

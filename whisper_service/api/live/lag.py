@@ -16,17 +16,17 @@ _FEWEST = 2
 """A single stream that is behind may have sent faster than real time; that is its own affair."""
 
 
-class LagBoard:
-    """The streams of one replica, each asked for its lag when it matters."""
+class LagGate:
+    """Refuses new streams while half of those of this replica are behind."""
 
     def __init__(self, limit: float) -> None:
-        """`limit`: the median lag, in seconds, from which no stream more is let in."""
+        """`limit`: the median lag, in seconds, beyond which no new stream is admitted."""
         self._limit = limit
         self._lags: dict[int, Callable[[], float]] = {}
         self._next = 0
 
     @contextmanager
-    def listing(self, lag: Callable[[], float]) -> Iterator[None]:
+    def register(self, lag: Callable[[], float]) -> Iterator[None]:
         """Count a stream for the length of the block."""
         number, self._next = self._next, self._next + 1
         self._lags[number] = lag

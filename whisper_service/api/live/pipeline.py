@@ -1,11 +1,9 @@
-"""A stream's plan with what surrounds it: bytes to samples before it, a protocol's words after it.
+"""A stream's plan with what surrounds it: bytes to samples before it, its latencies after it.
 
 Knows no socket, no decoder and no clock but the one it is given.
 """
 
-from typing import Generic, TypeVar
-
-from whisper_service.api.live.latency import StreamWatch
+from whisper_service.api.live.meter import StreamMeter
 from whisper_service.audio.pcm import PcmReader
 from whisper_service.audio.resample import Resampler
 from whisper_service.audio.vad import SileroDetector
@@ -20,8 +18,6 @@ from whisper_service.types import (
     StreamConfig,
 )
 
-T = TypeVar("T")
-
 
 def state_at(config: StreamConfig, seconds: float) -> StreamState:
     """The state of a stream that begins `seconds` after its socket did."""
@@ -34,19 +30,15 @@ def state_at(config: StreamConfig, seconds: float) -> StreamState:
     )
 
 
-class PlanRun(Generic[T]):
-    """One plan on its way from its first sample to its `Done`. `T` turns its events into messages;
-    it is kept here and not used."""
+class StreamPipeline:
+    """One plan on its way from its first sample to its `Done`."""
 
-    def __init__(
-        self, config: StreamConfig, state: StreamState, translator: T, watch: StreamWatch
-    ) -> None:
+    def __init__(self, config: StreamConfig, state: StreamState, meter: StreamMeter) -> None:
         self.config = config
         self.begin = state.offset / SAMPLE_RATE
-        self.translator = translator
         detector = SileroDetector(config.vad_threshold) if config.vad else None
         self.plan = StreamPlan(config, detector=detector, resume=state)
-        self._watch = watch
+        self._meter = meter
         pcm = config.pcm or PcmFormat()  # a container's samples come as they are wanted
         self._sample_rate = pcm.sample_rate
         self._pcm = PcmReader(pcm)
@@ -59,15 +51,15 @@ class PlanRun(Generic[T]):
         return self._n_read / self._sample_rate
 
     def read(self, data: bytes) -> Audio:
-        """Raw audio to samples for `hear`."""
+        """Raw audio to samples for `receive_audio`."""
         samples = self._pcm.read(data)
         self._n_read += len(samples)
         return self._resampler.push(samples)
 
-    def hear(self, samples: Audio, now: float) -> None:
+    def receive_audio(self, samples: Audio, now: float) -> None:
         """Give the plan its next samples."""
         self.plan.receive_audio(samples)
-        self._watch.hear(self.plan.received, now)
+        self._meter.audio_received(self.plan.received, now)
 
     def stop(self) -> None:
         """Give the plan what the resampler still holds, and no more."""
@@ -77,13 +69,13 @@ class PlanRun(Generic[T]):
         self.plan.stop()
 
     def receive_hypothesis(self, job: DecodeJob, hypothesis: Hypothesis) -> None:
-        """Give the plan the answer to its job."""
+        """Give the plan the hypothesis of its job."""
         self.plan.receive_hypothesis(job, hypothesis)
-        self._watch.answer(self.plan.backlog, self.plan.n_loops, self.plan.n_phrases)
+        self._meter.hypothesis_received(self.plan.backlog, self.plan.n_loops, self.plan.n_phrases)
 
     def take_events(self, now: float) -> list[Event]:
-        """What happened since the last call, to be told at once."""
+        """The events since the last call, to be sent at once."""
         events = self.plan.events()
         for event in events:
-            self._watch.tell(event, now)
+            self._meter.event_sent(event, now)
         return events

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from whisper_service.api.live.writer import Outlet
+from whisper_service.api.live.writer import SocketWriter
 from whisper_service.api.tasks import task_group
 from whisper_service.errors import (
     IdleTimeout,
@@ -27,20 +27,22 @@ DRAIN_INTERVAL = 0.5
 Loop = Coroutine[Any, Any, None]
 
 
-async def converse(outlet: Outlet, loops: list[Loop], fail: Callable[[ServiceError], None]) -> None:
-    """Run `loops` beside the outlet until it has closed, or the first of them fails: `fail` is told
-    why, and has to close the outlet. Raises `WebSocketDisconnect` if the client left."""
+async def serve_socket(
+    writer: SocketWriter, loops: list[Loop], on_failure: Callable[[ServiceError], None]
+) -> None:
+    """Run `loops` beside the writer until it has closed, or the first of them fails: `on_failure`
+    gets the error, and has to close the writer. Raises `WebSocketDisconnect` if the client left."""
     try:
         async with task_group() as group:
-            working = group.create_task(_work(loops, fail))
-            await outlet.run()
+            working = group.create_task(_run(loops, on_failure))
+            await writer.run()
             working.cancel()
     finally:
         for loop in loops:
             loop.close()  # those of a client that left before they began; the others have ended
 
 
-async def _work(loops: list[Loop], fail: Callable[[ServiceError], None]) -> None:
+async def _run(loops: list[Loop], on_failure: Callable[[ServiceError], None]) -> None:
     try:
         async with task_group() as group:
             for loop in loops:
@@ -48,16 +50,16 @@ async def _work(loops: list[Loop], fail: Callable[[ServiceError], None]) -> None
     except WebSocketDisconnect:
         raise
     except ServiceError as error:
-        fail(error)
+        on_failure(error)
     except Exception:  # the API's shell: a bug must not reach the client
         logger.exception("A stream failed")
-        fail(InternalError())
+        on_failure(InternalError())
 
 
 async def next_message(
-    socket: WebSocket, settings: Settings, is_owed: Callable[[], bool]
+    socket: WebSocket, settings: Settings, may_be_silent: Callable[[], bool]
 ) -> Message:
-    """The client's next message. A client that `is_owed` an answer may be silent.
+    """The client's next message. One that waits for an answer `may_be_silent`.
 
     Raises `IdleTimeout`, `PayloadTooLarge`, and `WebSocketDisconnect` if there is no more.
     """
@@ -68,7 +70,7 @@ async def next_message(
             async with asyncio.timeout(limit):
                 message = await socket.receive()
         except TimeoutError:
-            if not is_owed():
+            if not may_be_silent():
                 raise IdleTimeout(
                     f"Nothing was received for {limit:g} s; send audio or a keepalive message.",
                     limit=limit,

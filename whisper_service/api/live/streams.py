@@ -7,16 +7,13 @@ from contextlib import asynccontextmanager, contextmanager
 
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.http.limits import Limit
-from whisper_service.api.live.lag import LagBoard
-from whisper_service.api.live.latency import StreamWatch
+from whisper_service.api.live.lag import LagGate
+from whisper_service.api.live.meter import StreamMeter
 from whisper_service.api.metrics import ACTIVE_STREAMS, Metrics
 from whisper_service.audio.container import Container, open_container
 from whisper_service.errors import Restarting
 from whisper_service.settings import Settings
 from whisper_service.types import StreamConfig
-
-Protocol = str
-"""What a front calls its streams, the last part of their path; a metric's label."""
 
 
 class LiveStreams:
@@ -36,39 +33,40 @@ class LiveStreams:
         self._metrics = metrics
         self._streams = Limit(settings.max_streams, "streams")
         self._containers = Limit(settings.max_container_streams, "streams of containers")
-        self._lags = LagBoard(settings.stream_admission_lag)
-        self._n_open: Counter[tuple[Protocol, str]] = Counter()
+        self._lag_gate = LagGate(settings.stream_admission_lag)
+        self._n_open: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
-    def admit(self, n_heard: int = 1) -> Iterator[None]:
-        """Take a place for each channel that is heard apart; each costs as much as a stream.
+    def admit(self, n_streams: int = 1) -> Iterator[None]:
+        """Count as `n_streams` for the length of the block: a channel decoded apart is one.
 
         To be called before the handshake. Raises `Restarting` and `Overloaded`.
         """
         if self.draining():
             raise Restarting("This replica is going away; connect again.", retry_after=1)
-        self._lags.check()
-        with self._streams.admit(n_heard):
+        self._lag_gate.check()
+        with self._streams.admit(n_streams):
             yield
 
     @contextmanager
     def open(
         self,
-        protocol: Protocol,
+        protocol: str,
         model_size: str,
         lag: Callable[[], float],
     ) -> Iterator["OpenStream"]:
-        """Count a stream for the length of the block; `lag`: the seconds it is behind."""
-        with self._lags.listing(lag):
+        """Count a stream for the length of the block. `protocol`: a metric's label; `lag`: the
+        seconds it is behind."""
+        with self._lag_gate.register(lag):
             stream = OpenStream(self._count, protocol, model_size)
             try:
                 yield stream
             finally:
-                stream.leave()
+                stream.close()
 
-    def watch(self, protocol: Protocol, model_size: str) -> StreamWatch:
-        """What measures one plan of a stream."""
-        return StreamWatch(self._metrics, model_size, protocol)
+    def meter(self, protocol: str, model_size: str) -> StreamMeter:
+        """The meter of one plan of a stream."""
+        return StreamMeter(self._metrics, model_size, protocol)
 
     @asynccontextmanager
     async def container(self, config: StreamConfig) -> AsyncIterator[Container | None]:
@@ -85,7 +83,7 @@ class LiveStreams:
             async with open_container(max_wait=limit, cpu_seconds=seconds) as container:
                 yield container
 
-    def _count(self, protocol: Protocol, model_size: str, change: int) -> None:
+    def _count(self, protocol: str, model_size: str, change: int) -> None:
         self._n_open[protocol, model_size] += change
         n_open = self._n_open[protocol, model_size]
         self._metrics.record(ACTIVE_STREAMS, n_open, model=model_size, protocol=protocol)
@@ -95,20 +93,20 @@ class OpenStream:
     """One stream among those that are counted."""
 
     def __init__(
-        self, count: Callable[[Protocol, str, int], None], protocol: Protocol, model_size: str
+        self, count: Callable[[str, str, int], None], protocol: str, model_size: str
     ) -> None:
         self._count = count
         self._protocol = protocol
         self._model_size = model_size
         count(protocol, model_size, 1)
 
-    def use(self, model_size: str) -> None:
+    def switch_model(self, model_size: str) -> None:
         """It goes on with another model."""
         if model_size != self._model_size:
-            self.leave()
+            self.close()
             self._model_size = model_size
             self._count(self._protocol, model_size, 1)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """It has ended."""
         self._count(self._protocol, self._model_size, -1)

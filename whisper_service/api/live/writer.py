@@ -8,41 +8,41 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from whisper_service.settings import Settings
 
 
-class Outlet:
-    """Says what it was given, in order, and closes when it was told to."""
+class SocketWriter:
+    """Sends messages in the order they were given, then the close."""
 
     def __init__(self, socket: WebSocket, settings: Settings) -> None:
         self._socket = socket
-        self._patience = settings.stream_idle_timeout
-        self._max_waiting = settings.max_stream_messages
+        self._timeout = settings.stream_idle_timeout
+        self._max_queued = settings.max_stream_messages
         self._messages: deque[str] = deque()
-        self._has_news = asyncio.Event()
+        self._has_work = asyncio.Event()
         self._was_sent = asyncio.Event()
         self._end: tuple[int, str] | None = None
 
-    def say(self, message: str) -> None:
-        """Send a message after those before it; after `close`, do nothing."""
+    def send(self, message: str) -> None:
+        """Queue a message behind those before it; after `close`, do nothing."""
         if self._end is None:
             self._messages.append(message)
-            self._has_news.set()
+            self._has_work.set()
 
     def close(self, code: int, reason: str) -> None:
-        """Close after everything that was said; the first close counts."""
+        """Close after all messages that were queued before; the first close counts."""
         if self._end is None:
             self._end = (code, reason)
-            self._has_news.set()
+            self._has_work.set()
 
-    async def room(self) -> None:
-        """Wait until few enough messages wait for a client that reads slowly."""
-        while len(self._messages) > self._max_waiting:
+    async def wait_for_room(self) -> None:
+        """Wait while a client that reads slowly has too many messages queued."""
+        while len(self._messages) > self._max_queued:
             self._was_sent.clear()
             await self._was_sent.wait()
 
     async def run(self) -> None:
         """Write until the close; raises `WebSocketDisconnect` if the client does not read."""
         while True:
-            await self._has_news.wait()
-            self._has_news.clear()
+            await self._has_work.wait()
+            self._has_work.clear()
             while self._messages:
                 await self._send(self._messages.popleft())
                 self._was_sent.set()
@@ -52,7 +52,7 @@ class Outlet:
 
     async def _send(self, message: str) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 await self._socket.send_text(message)
         except TimeoutError:
             raise WebSocketDisconnect(1006, "The client does not read.") from None

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from whisper_service.api.fronts.native.encoder import WARNING_INTERVAL, Announcer, LagWatch
+from whisper_service.api.fronts.native.encoder import WARNING_INTERVAL, LagWatch, MessageEncoder
 from whisper_service.api.fronts.native.resume import ResumePoint, ResumeTokens
 from whisper_service.errors import InvalidResumeToken, Restarting
 from whisper_service.policy.stream_events import (
@@ -25,7 +25,7 @@ FINAL = Final(
 
 @pytest.fixture
 def announcer():
-    return Announcer(TOKENS, BEGIN)
+    return MessageEncoder(TOKENS, BEGIN)
 
 
 def test_ready_keeps_fields_that_are_null(announcer):
@@ -52,7 +52,7 @@ def test_the_token_of_a_final_goes_on_after_it(announcer):
 
 def test_a_resumed_stream_counts_on(announcer):
     point = TOKENS.read(json.loads(announcer.event(FINAL))["resume"])
-    ready = json.loads(Announcer(TOKENS, point).ready())
+    ready = json.loads(MessageEncoder(TOKENS, point).ready())
     assert (ready["seq"], ready["offset"]) == (point.seq + 1, 1.0)
 
 

@@ -1,6 +1,6 @@
 """WS /v1/listen: a request of Deepgram's live protocol, from the handshake to the close.
 
-Each channel that is heard apart has plans of its own; a Finalize ends one and begins the next.
+Each channel that is decoded apart has plans of its own; a Finalize ends one and begins the next.
 """
 
 import hashlib
@@ -8,8 +8,8 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -21,11 +21,11 @@ from whisper_service.api.fronts.deepgram.query import LISTS, parse_query
 from whisper_service.api.fronts.deepgram.results import ChannelResults, Message, Request, configured
 from whisper_service.api.http.errors import shown
 from whisper_service.api.http.params import given
-from whisper_service.api.live.driver import StreamRunner
-from whisper_service.api.live.pipeline import PlanRun, state_at
-from whisper_service.api.live.socket import converse, next_message, watch_drain
+from whisper_service.api.live.driver import StreamDriver
+from whisper_service.api.live.pipeline import StreamPipeline, state_at
+from whisper_service.api.live.socket import next_message, serve_socket, watch_drain
 from whisper_service.api.live.streams import LiveStreams
-from whisper_service.api.live.writer import Outlet
+from whisper_service.api.live.writer import SocketWriter
 from whisper_service.api.log_context import name_session
 from whisper_service.audio.container import Container
 from whisper_service.errors import (
@@ -35,12 +35,11 @@ from whisper_service.errors import (
     InvalidMessage,
     ServiceError,
 )
-from whisper_service.policy.stream_events import Event
 from whisper_service.types import StreamConfig
 
 logger = logging.getLogger(__name__)
 
-Runner = StreamRunner[ChannelResults]
+Driver = StreamDriver[StreamPipeline]
 
 _COMMANDS = ("KeepAlive", "Finalize", "Configure", "CloseStream")
 
@@ -56,18 +55,21 @@ class LiveRequest:
         self._settings = streams.settings
         self._request = request
         self._config = config
-        self._outlet = Outlet(socket, streams.settings)
+        self._writer = SocketWriter(socket, streams.settings)
         query = request.query
         self._splitter = Splitter(query.sample_bytes, query.n_streams)
-        self._channels = [self._channel(index) for index in range(query.n_streams)]
-        self._n_heard = len(self._channels)
-        """Channels that have not said their last word."""
+        self._channels = [
+            StreamDriver(streams.decoder, streams.settings, self._new_pipeline(0.0))
+            for _ in range(query.n_streams)
+        ]
+        self._n_open = len(self._channels)
+        """Channels that are not done."""
         self._container: Container | None = None
         self._sha256 = hashlib.sha256()
         self._created = datetime.now(UTC)
         self._is_closing = False
         self._failure: ServiceError | None = None
-        """What ends the request, after all that was heard before it."""
+        """What ends the request, sent after the text of all audio before it."""
 
     @property
     def lag(self) -> float:
@@ -81,19 +83,15 @@ class LiveRequest:
         """
         self._container = container
         loops = [self._receive_loop(), watch_drain(self._streams.draining)]
-        loops += [self._decode_loop(channel) for channel in self._channels]
+        loops += [self._send_loop(index) for index in range(len(self._channels))]
         if container is not None:
             loops.append(self._container_loop(container))
-        await converse(self._outlet, loops, self._fail)
+        await serve_socket(self._writer, loops, self._fail)
 
-    def _channel(self, index: int) -> Runner:
-        first = self._new_run(ChannelResults(self._request, index), 0.0)
-        return StreamRunner(self._streams.decoder, self._settings, first, self._tell)
-
-    def _new_run(self, results: ChannelResults, begin: float) -> PlanRun[ChannelResults]:
+    def _new_pipeline(self, begin: float) -> StreamPipeline:
         config = self._config
-        watch = self._streams.watch("listen", config.model_size)
-        return PlanRun(config, state_at(config, begin), results, watch)
+        meter = self._streams.meter("listen", config.model_size)
+        return StreamPipeline(config, state_at(config, begin), meter)
 
     # --- receiving
 
@@ -105,30 +103,30 @@ class LiveRequest:
             text, data = message.get("text"), message.get("bytes")
             if text is not None:
                 try:
-                    await self._obey(text)
+                    await self._handle_command(text)
                 except InvalidMessage as error:
-                    self._say(_schema_error(error, text))
+                    self._send(_schema_error(error, text))
             elif data:
-                await self._hear(data)
+                await self._receive_audio(data)
             else:
                 self._close_stream()
-            await self._outlet.room()
+            await self._writer.wait_for_room()
 
-    async def _obey(self, text: str) -> None:
+    async def _handle_command(self, text: str) -> None:
         kind, fields = _command(text)
         match kind:
             case "keepalive":
                 pass
             case "finalize":
                 for channel in self._finalized(fields):
-                    channel.next_turn(partial(self._new_run, channel.last.translator))
-                    await channel.room()
+                    channel.next_turn(self._new_pipeline)
+                    await channel.wait_for_room()
             case "configure":
-                self._say(configured(self._request, fields))
+                self._send(configured(self._request, fields))
             case "closestream":
                 self._close_stream()
 
-    def _finalized(self, fields: Mapping[str, Any]) -> list[Runner]:
+    def _finalized(self, fields: Mapping[str, Any]) -> list[Driver]:
         """The channels that a message is for: the one it names, as N or [N] or [N, of how many], or
         all."""
         named = fields.get("channel")
@@ -141,20 +139,20 @@ class LiveRequest:
             )
         return [self._channels[index]]
 
-    async def _hear(self, data: bytes) -> None:
+    async def _receive_audio(self, data: bytes) -> None:
         self._sha256.update(data)
         if self._container is not None:
             await self._container.feed(data)
             return
         try:
             for channel, part in zip(self._channels, self._splitter.split(data), strict=True):
-                await channel.hear_bytes(part)
+                await channel.receive_audio(channel.last.read(part))
         except AudioTooLong as error:
             self._end_audio(error)
 
     async def _container_loop(self, container: Container) -> None:
         (channel,) = self._channels
-        self._end_audio(await channel.hear_container(container))
+        self._end_audio(await channel.receive_container(container))
 
     def _close_stream(self) -> None:
         self._is_closing = True
@@ -169,27 +167,25 @@ class LiveRequest:
         for channel in self._channels:
             channel.stop()
 
-    # --- telling
+    # --- sending
 
-    async def _decode_loop(self, channel: Runner) -> None:
-        await channel.decode()
-        self._n_heard -= 1
-        if self._n_heard == 0:
+    async def _send_loop(self, index: int) -> None:
+        channel, results = self._channels[index], ChannelResults(self._request, index)
+        async with aclosing(channel.events()) as steps:
+            async for pipeline, events in steps:
+                is_finalizing = pipeline is not channel.last
+                for message in results.messages(events, is_finalizing=is_finalizing):
+                    self._send(message)
+                for message in results.tick(channel.last.plan.received):
+                    self._send(message)
+        self._n_open -= 1
+        if self._n_open == 0:
             self._end(channel.last.plan.received)
-
-    def _tell(self, run: PlanRun[ChannelResults], events: list[Event]) -> None:
-        results = run.translator
-        channel = self._channels[results.index]
-        is_finalizing = run is not channel.last
-        for message in results.tell(events, is_finalizing=is_finalizing):
-            self._say(message)
-        for message in results.tick(channel.last.plan.received):
-            self._say(message)
 
     def _end(self, duration: float) -> None:
         if self._failure is not None:
             return self._fail(self._failure)
-        self._say(
+        self._send(
             {
                 "type": "Metadata",
                 "transaction_key": "deprecated",
@@ -200,19 +196,19 @@ class LiveRequest:
                 "channels": self._request.query.channels,
             }
         )
-        return self._outlet.close(1000, "")
+        return self._writer.close(1000, "")
 
-    def _say(self, message: Message) -> None:
-        self._outlet.say(json.dumps(message, ensure_ascii=False))
+    def _send(self, message: Message) -> None:
+        self._writer.send(json.dumps(message, ensure_ascii=False))
 
     def _fail(self, failure: ServiceError) -> None:
-        """Deepgram tells what ends a request in the close alone."""
+        """Deepgram says what ended a request in the close alone."""
         if isinstance(failure, IdleTimeout):
-            self._outlet.close(1011, "NET-0001")
+            self._writer.close(1011, "NET-0001")
         elif isinstance(failure, InvalidAudio):
-            self._outlet.close(1008, "DATA-0000")
+            self._writer.close(1008, "DATA-0000")
         else:
-            self._outlet.close(failure.ws_close_code, failure.code)
+            self._writer.close(failure.ws_close_code, failure.code)
 
 
 def _command(text: str) -> tuple[str, dict[str, Any]]:

@@ -44,41 +44,40 @@ class Request:
 
 
 class ChannelResults:
-    """Turns what a channel's plans report into messages."""
+    """Makes messages of the events of a channel's plans."""
 
     def __init__(self, request: Request, index: int) -> None:
         self._request = request
         self._query = request.query
-        self.index = index
         self._index = [index, request.query.n_streams]
         self._held: Final | None = None
         """The last final, until it is known whether an endpoint follows it."""
         self._last_word_end: float | None = None
         self._is_silent = False
-        """Speech ended, and no utterance end was told since."""
+        """Speech ended, and no utterance end was sent since."""
 
-    def tell(self, events: Sequence[Event], *, is_finalizing: bool) -> list[Message]:
+    def messages(self, events: Sequence[Event], *, is_finalizing: bool) -> list[Message]:
         """The messages for events that came together; `is_finalizing`: the plan was ended by a
         Finalize, whose answer is its last result."""
-        told: list[Message] = []
+        messages: list[Message] = []
         for event in events:
             match event:
                 case SpeechStarted(at):
                     self._is_silent = False
-                    told += self._speech_started(at)
+                    messages += self._speech_started(at)
                 case Partial() if self._query.interim_results:
-                    told += self._release()
-                    told.append(self._partial(event))
+                    messages += self._release()
+                    messages.append(self._partial(event))
                 case Final():
-                    told += self._release()
+                    messages += self._release()
                     self._held = event
                 case SpeechEnded(at):
                     self._is_silent = True
                     if self._query.endpointing is not None and not is_finalizing:
-                        told.append(self._last(at, speech_final=True))
+                        messages.append(self._last(at, speech_final=True))
                 case Done() if is_finalizing:
-                    told.append(self._last(event.duration, from_finalize=True))
-        return told if is_finalizing else told + self._release()
+                    messages.append(self._last(event.duration, from_finalize=True))
+        return messages if is_finalizing else messages + self._release()
 
     def tick(self, received: float) -> list[Message]:
         """What so much audio without words means."""

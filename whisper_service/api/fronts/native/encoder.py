@@ -34,8 +34,8 @@ WARNING_INTERVAL = 5.0
 """Seconds between two warnings of one stream: often enough to show, too rare to load it more."""
 
 
-class Announcer:
-    """One stream's side of the conversation. Each call returns the next message, as JSON."""
+class MessageEncoder:
+    """Encodes one stream's messages. Each call returns the next one, as JSON."""
 
     def __init__(self, tokens: ResumeTokens, point: ResumePoint) -> None:
         """`point` is where the stream begins; its `seq` is that of the last message sent."""
@@ -66,7 +66,7 @@ class Announcer:
         )
 
     def event(self, event: Event) -> str:
-        """The message for something the plan reported."""
+        """The message for an event of the plan."""
         if isinstance(event, Final):
             return self._final(event)
         seq = self._next()

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.files.errors import FILE_ERRORS
-from whisper_service.api.files.events import EventsResponse, Tell
+from whisper_service.api.files.events import EventsResponse, SendEvent
 from whisper_service.api.files.kept_open import KeptOpenResponse
 from whisper_service.api.files.multipart import MULTIPART, FormRoute, real_file
 from whisper_service.api.files.transcription import Detected, Progress, Transcriber
@@ -52,12 +52,12 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
         file, deadline = await real_file(form.file), facts_of(request.scope).deadline
         if form.stream:
 
-            async def stream(tell: Tell) -> None:
-                teller = _Teller(tell)
+            async def stream(send_event: SendEvent) -> None:
+                events = _ProgressEvents(send_event)
                 transcript = await transcriber.transcribe(
-                    file, model, options, deadline, teller.report
+                    file, model, options, deadline, events.report
                 )
-                await teller.done(transcript)
+                await events.done(transcript)
 
             return EventsResponse(stream, settings.max_upload_events, settings.answer_keepalive)
 
@@ -101,17 +101,17 @@ def _detection_body(found: Detected) -> DetectionBody:
     )
 
 
-class _Teller:
-    """Tells a file's progress as named events."""
+class _ProgressEvents:
+    """Sends a file's progress as named events."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, send_event: SendEvent) -> None:
+        self._send_event = send_event
         self._has_language = False
 
     async def report(self, progress: Progress) -> None:
         if progress.language and not self._has_language:
             self._has_language = True
-            await self._tell(
+            await self._send_event(
                 "language",
                 {
                     "language": progress.language,
@@ -119,11 +119,11 @@ class _Teller:
                 },
             )
         for segment in progress.segments:
-            await self._tell("segment", segment_fields(segment))
-        await self._tell(
+            await self._send_event("segment", segment_fields(segment))
+        await self._send_event(
             "progress",
             {"position": round(progress.position, 3), "duration": progress.duration},
         )
 
     async def done(self, transcript: Transcript) -> None:
-        await self._tell("done", to_summary(transcript))
+        await self._send_event("done", to_summary(transcript))

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from whisper_service.api.catalog import check_model, resolve_model
-from whisper_service.api.fronts.native.encoder import Announcer, error_message
+from whisper_service.api.fronts.native.encoder import MessageEncoder, error_message
 from whisper_service.api.fronts.native.messages import ConfigMessage, ResumeMessage, parse_opening
 from whisper_service.api.fronts.native.resume import ResumePoint, ResumeTokens
 from whisper_service.api.fronts.native.session import StreamSession
 from whisper_service.api.http.errors import ErrorResponse
-from whisper_service.api.live.pipeline import PlanRun, state_at
+from whisper_service.api.live.pipeline import StreamPipeline, state_at
 from whisper_service.api.live.streams import LiveStreams
 from whisper_service.api.log_context import name_session
 from whisper_service.errors import (
@@ -39,12 +39,12 @@ class UpgradeRequired(InvalidRequest):
 def stream_router(streams: LiveStreams, tokens: ResumeTokens) -> APIRouter:
     """The socket's route. A refusal before the handshake is an HTTP answer, with Retry-After."""
     router = APIRouter()
-    door = _Door(streams, tokens)
+    handshake = _Handshake(streams, tokens)
 
     @router.websocket("/stream")
     async def stream(socket: WebSocket) -> None:
         with streams.admit():
-            await door.serve(socket)
+            await handshake.serve(socket)
 
     @router.get("/stream", include_in_schema=False)
     async def no_socket(request: Request) -> ErrorResponse:
@@ -56,8 +56,8 @@ def stream_router(streams: LiveStreams, tokens: ResumeTokens) -> APIRouter:
     return router
 
 
-class _Door:
-    """Lets a client in: accepts, reads the first message, and hands over to a session."""
+class _Handshake:
+    """Accepts a socket, reads its first message, and hands over to a session."""
 
     def __init__(self, streams: LiveStreams, tokens: ResumeTokens) -> None:
         self._streams = streams
@@ -68,10 +68,11 @@ class _Door:
         """Serve one stream to its end; raises nothing of ours."""
         await socket.accept()
         try:
-            run = await self._open(socket)
-            session = StreamSession(socket, self._streams, run)
-            async with self._streams.container(run.config) as container:
-                with self._streams.open("stream", run.config.model_size, lambda: session.lag):
+            pipeline, encoder = await self._open(socket)
+            config = pipeline.config
+            session = StreamSession(socket, self._streams, pipeline, encoder)
+            async with self._streams.container(config) as container:
+                with self._streams.open("stream", config.model_size, lambda: session.lag):
                     await session.run(container)
         except WebSocketDisconnect as gone:
             logger.info("A stream's client left (%s)", gone.code)
@@ -81,7 +82,7 @@ class _Door:
             logger.exception("A stream failed")
             await _refuse(socket, InternalError())
 
-    async def _open(self, socket: WebSocket) -> PlanRun[Announcer]:
+    async def _open(self, socket: WebSocket) -> tuple[StreamPipeline, MessageEncoder]:
         opening = parse_opening(await self._first_message(socket))
         if isinstance(opening, ResumeMessage):
             point = self._resumed(opening.resume)
@@ -90,8 +91,9 @@ class _Door:
         name_session(point.session_id)
         config = ConfigMessage.model_validate(point.config).stream_config()
         await check_model(self._streams.decoder, config.model_size, config.decode)
-        watch = self._streams.watch("stream", config.model_size)
-        return PlanRun(config, point.state, Announcer(self._tokens, point), watch)
+        meter = self._streams.meter("stream", config.model_size)
+        pipeline = StreamPipeline(config, point.state, meter)
+        return pipeline, MessageEncoder(self._tokens, point)
 
     async def _begun(self, message: ConfigMessage) -> ResumePoint:
         decoder = self._streams.decoder

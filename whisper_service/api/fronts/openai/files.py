@@ -8,7 +8,7 @@ from starlette.responses import Response
 from whisper_service.api.catalog import check_model, resolve_model
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.files.errors import FILE_ERRORS
-from whisper_service.api.files.events import EventsResponse, Tell
+from whisper_service.api.files.events import EventsResponse, SendEvent
 from whisper_service.api.files.kept_open import KeptOpenResponse
 from whisper_service.api.files.multipart import MULTIPART, FormRoute, real_file
 from whisper_service.api.files.transcription import Progress, Transcriber
@@ -113,20 +113,20 @@ class _Speech:
         deadline: float,
         headers: dict[str, str],
     ) -> EventsResponse:
-        async def work(tell: Tell) -> None:
+        async def work(send_event: SendEvent) -> None:
             deltas = Deltas()
 
             async def report(progress: Progress) -> None:
                 if delta := deltas.next(progress.segments):
                     kind = "transcript.text.delta"
-                    await tell(kind, {"type": kind, "delta": delta})
+                    await send_event(kind, {"type": kind, "delta": delta})
 
             transcript = await self._transcriber.transcribe(
                 file, model, form.options(), deadline, report
             )
             kind = "transcript.text.done"
             usage = token_usage(transcript)
-            await tell(kind, {"type": kind, "text": transcript.text, "usage": usage})
+            await send_event(kind, {"type": kind, "text": transcript.text, "usage": usage})
 
         return EventsResponse(
             work,

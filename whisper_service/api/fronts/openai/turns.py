@@ -63,8 +63,8 @@ class Turn:
         name = "input_audio_buffer.speech_stopped"
         return server_event(name, item_id=self._id, audio_end_ms=round(at * 1000))
 
-    def hear(self, final: Final) -> list[ServerEvent]:
-        """Take final text; it is told at once if the item was announced, else when it is."""
+    def add(self, final: Final) -> list[ServerEvent]:
+        """Add final text; it is sent at once if the item was announced, else when it is."""
         self._text += self._deltas.next([final.segment])
         return self._delta()
 
@@ -113,13 +113,13 @@ class DetectedTurns:
         return []
 
     def events(self, event: Event) -> list[ServerEvent]:
-        """Tell what the plan told."""
+        """The server events for an event of the plan."""
         match event:
             case SpeechStarted(at):
                 self._turn = Turn(self._chain, at)
                 return [self._turn.speech_started(at, self._padding_ms)]
             case Final() if self._turn is not None:
-                return self._turn.hear(event)
+                return self._turn.add(event)
             case SpeechEnded(at) if self._turn is not None:
                 turn, self._turn = self._turn, None
                 self._committed_at = None
@@ -149,10 +149,10 @@ class CommittedTurn:
         return self._turn.commit()
 
     def events(self, event: Event) -> list[ServerEvent]:
-        """Tell what the plan told."""
+        """The server events for an event of the plan."""
         match event:
             case Final():
-                return self._turn.hear(event)
+                return self._turn.add(event)
             case Done() if self._is_committed:
                 return self._turn.complete(event.duration)
         return []

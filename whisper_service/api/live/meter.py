@@ -1,7 +1,7 @@
 """One stream's latencies, measured between its own audio clock and the time that is given.
 
-Pure: told when audio came and when events went, it tells the metrics. Latencies count from when the
-audio was received, so a client's own delays are not in them.
+Pure: it is given the times at which audio came and events went, and records metrics. Latencies
+count from when the audio was received, so a client's own delays are not in them.
 """
 
 from bisect import bisect_left
@@ -16,7 +16,7 @@ _MAX_ARRIVALS = 4096
 """Messages of audio whose time is kept: ten minutes of 0.15 s; older ones count as the oldest."""
 
 
-class StreamWatch:
+class StreamMeter:
     """Seconds everywhere: `now` on any steady clock, positions on the stream's own."""
 
     def __init__(self, metrics: Metrics, model: str, protocol: str) -> None:
@@ -24,18 +24,18 @@ class StreamWatch:
         self._labels = {"model": model, "protocol": protocol}
         self._positions: deque[float] = deque(maxlen=_MAX_ARRIVALS)
         self._times: deque[float] = deque(maxlen=_MAX_ARRIVALS)
-        self._speech_came: float | None = None
-        """When the speech came that no partial was told of yet."""
+        self._speech_received: float | None = None
+        """When the speech was received for which no partial was sent yet."""
         self._shown: list[str] = []
         self._n_loops = 0
         self._n_phrases = 0
 
-    def hear(self, received: float, now: float) -> None:
+    def audio_received(self, received: float, now: float) -> None:
         """All audio before `received` is here."""
         self._positions.append(received)
         self._times.append(now)
 
-    def answer(self, lag: float, n_loops: int, n_phrases: int) -> None:
+    def hypothesis_received(self, lag: float, n_loops: int, n_phrases: int) -> None:
         """A decode came back: what waits now, and what was dropped since the stream began."""
         self._record(metrics.LAG, lag)
         if n_loops > self._n_loops:
@@ -44,24 +44,24 @@ class StreamWatch:
             self._record(metrics.DROPPED_PHRASES, n_phrases - self._n_phrases)
         self._n_loops, self._n_phrases = n_loops, n_phrases
 
-    def tell(self, event: Event, now: float) -> None:
+    def event_sent(self, event: Event, now: float) -> None:
         """An event went to the client."""
         match event:
             case SpeechStarted():
-                self._speech_came = self._came(event.at, now)
+                self._speech_received = self._received_at(event.at, now)
             case Partial():
-                if self._speech_came is not None:
-                    self._record(metrics.FIRST_PARTIAL, now - self._speech_came)
-                    self._speech_came = None
+                if self._speech_received is not None:
+                    self._record(metrics.FIRST_PARTIAL, now - self._speech_received)
+                    self._speech_received = None
                 self._compare(split_words(event.text))
             case Final():
-                self._record(metrics.COMMIT, now - self._came(event.segment.end, now))
+                self._record(metrics.COMMIT, now - self._received_at(event.segment.end, now))
                 words = split_words(event.segment.text)
                 self._compare(words)
                 self._shown = self._shown[len(words) :]
             case SpeechEnded():
-                self._record(metrics.FINAL_LAG, now - self._came(event.at, now))
-                self._speech_came, self._shown = None, []
+                self._record(metrics.FINAL_LAG, now - self._received_at(event.at, now))
+                self._speech_received, self._shown = None, []
 
     def _compare(self, words: list[str]) -> None:
         """Count what was shown before and now comes again, or otherwise."""
@@ -72,7 +72,7 @@ class StreamWatch:
             self._record(metrics.REVISED_WORDS, n_revised)
         self._shown = words if len(words) >= len(self._shown) else self._shown
 
-    def _came(self, position: float, now: float) -> float:
+    def _received_at(self, position: float, now: float) -> float:
         """Return when the audio at `position` was received."""
         index = bisect_left(self._positions, position - 1e-6)
         return self._times[index] if index < len(self._times) else now
