@@ -151,6 +151,24 @@ def test_files_leave_a_place_to_live_jobs(scheduler: Scheduler, engine: GatedEng
     assert max(step.count("long") for step in engine.steps) == 3
 
 
+def test_a_file_is_decoded_beside_finals_that_keep_coming(
+    scheduler: Scheduler, engine: GatedEngine
+) -> None:
+    engine.gate.set()
+    has_ended = threading.Event()
+
+    def next_final(_: object = None) -> None:
+        if not has_ended.is_set():
+            final = scheduler.submit(engine, job("final", priority="final"))
+            final.add_done_callback(next_final)
+
+    next_final()
+    try:
+        assert scheduler.submit(engine, job("file")).result(WAIT).language == "file"
+    finally:
+        has_ended.set()
+
+
 def test_nobody_joins_between_the_steps_of_a_final_where_joining_takes_long(
     scheduler: Scheduler, engine: GatedEngine
 ) -> None:

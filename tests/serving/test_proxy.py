@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from whisper_service.serving import proxy
-from whisper_service.serving.proxy import AnswerForTheDead
+from whisper_service.serving.proxy import LostReplicaMiddleware
 
 
 async def dies(scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,7 +28,7 @@ async def dies(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 def client() -> TestClient:
-    return TestClient(AnswerForTheDead(dies))
+    return TestClient(LostReplicaMiddleware(dies))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ async def test_an_answer_that_has_begun_is_not_made_to_look_whole() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await AnswerForTheDead(dies)({"type": "http", "path": "/begun"}, receive, send)
+    await LostReplicaMiddleware(dies)({"type": "http", "path": "/begun"}, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[-1]["more_body"]
 
@@ -82,11 +82,11 @@ async def test_who_has_left_is_told_nothing() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await AnswerForTheDead(dies)({"type": "http", "path": "/transcribe"}, receive, send)
+    await LostReplicaMiddleware(dies)({"type": "http", "path": "/transcribe"}, receive, send)
     assert sent == []
 
 
 def test_ray_finds_it() -> None:
     assert f'"{proxy.CALLBACK_VARIABLE}"' in inspect.getsource(constants)
     found = http_util.validate_http_proxy_callback_return(import_attr(proxy.CALLBACK)())
-    assert [middleware.cls for middleware in found] == [AnswerForTheDead]
+    assert [middleware.cls for middleware in found] == [LostReplicaMiddleware]

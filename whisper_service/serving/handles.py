@@ -31,7 +31,7 @@ from whisper_service.errors import (
 )
 from whisper_service.models import names
 from whisper_service.serving.answer import Answer
-from whisper_service.serving.places import FilePlaces
+from whisper_service.serving.limiter import FileWindowLimiter
 from whisper_service.serving.presence import LOOK_EVERY, Presence, counter
 from whisper_service.serving.windows import job_attributes
 from whisper_service.settings import Settings
@@ -72,9 +72,9 @@ class RemoteDecoder:
         self._settings = settings
         self._tracer = tracer or NoOpTracer()
         # Files keep every replica's running and next batch full and no more. The rest waits here,
-        # without a deadline, and a live window does not stand behind it at the replica's door.
+        # without a deadline, and a live window does not queue behind it at the replica.
         ahead = min(2 * settings.max_batch_size, settings.asr_max_requests)
-        self._file_places = FilePlaces(ahead, settings.asr_max_replicas)
+        self._file_windows = FileWindowLimiter(ahead, settings.asr_max_replicas)
         self._models: list[ModelStatus] = []
         self._models_at = -math.inf
         self._ask_for_models_at = -math.inf
@@ -84,18 +84,18 @@ class RemoteDecoder:
     async def decode(self, model_size: str, job: DecodeJob) -> Hypothesis:
         """Decode one window, again if the replica that had it dies."""
         limit = self._settings.decode_timeout
-        place: AbstractAsyncContextManager[None]
-        place = self._file_places.place() if job.priority == "file" else nullcontext()
+        permit: AbstractAsyncContextManager[None]
+        permit = self._file_windows.permit() if job.priority == "file" else nullcontext()
         job = replace(job, session_id=current_session())
         with self._tracer.start_as_current_span(
             "WhisperASR.decode", kind=SpanKind.CLIENT, attributes=job_attributes(job)
         ):
-            async with place:
+            async with permit:
                 if job.deadline is None:  # after it nobody waits any more
                     job = replace(job, deadline=time.time() + limit)
                 job = replace(job, trace_parent=current_parent())
                 answer: Answer = await self._call("decode", model_size, job, limit=limit)
-        self._file_places.answered(answer.replica)
+        self._file_windows.answered(answer.replica)
         self._proven_at = time.monotonic()
         return answer.hypothesis
 

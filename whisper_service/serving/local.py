@@ -123,7 +123,7 @@ def _run(settings: Settings) -> int:
     from ray import serve
 
     port = _bind(settings.host, settings.port)
-    _say("Starting Ray.")
+    _print("Starting Ray.")
     try:
         ray.init(
             address="local",  # never another cluster that happens to run here
@@ -138,11 +138,11 @@ def _run(settings: Settings) -> int:
         if missing := _missing_gpus(settings, ray.cluster_resources().get("GPU", 0)):
             return _fail(missing)
         problem = _deploy(settings, port)
-        _say(problem or "Ready.")
-        _say(_where_to_go(settings, port))
+        _print(problem or "Ready.")
+        _print(_addresses(settings, port))
         threading.Event().wait()
     except KeyboardInterrupt:
-        _say("Stopping.")
+        _print("Stopping.")
     except RuntimeError as error:  # what Serve raises when a replica cannot start
         reasons = _reasons(serve.status().applications) if ray.is_initialized() else ""
         return _fail(f"The service could not start. {reasons or error}")
@@ -184,7 +184,7 @@ def _deploy(settings: Settings, port: int) -> str | None:
     logging.getLogger("ray.serve").setLevel(machinery.log_level)
     serve.start(http_options={"host": settings.host, "port": port}, logging_config=machinery)
     _print_log_of("whisper_service.models")
-    missing = deployments.fetch_models(settings, _say)
+    missing = deployments.fetch_models(settings, _print)
     config = logs.logging_config(settings)
     serve.run(deployments.build(settings, missing), name=_APPLICATION, logging_config=config)
     problem = serve.get_deployment_handle("WhisperASR", _APPLICATION).check.remote().result()
@@ -227,7 +227,7 @@ def _missing_gpus(settings: Settings, there: float) -> str | None:
     return f"WHISPER_ASR_NUM_GPUS asks for {asked:g} GPUs in all, Ray sees {there:g} here."
 
 
-def _where_to_go(settings: Settings, port: int) -> str:
+def _addresses(settings: Settings, port: int) -> str:
     is_here = is_loopback(settings.host) or settings.host in ("0.0.0.0", "::")
     host = "localhost" if is_here else _in_address(settings.host)
     lines = [
@@ -251,5 +251,5 @@ def _in_address(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     print(message, flush=True)

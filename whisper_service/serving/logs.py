@@ -20,7 +20,7 @@ def logging_config(settings: Settings, *, has_access_log: bool = True) -> Loggin
 
 
 def machinery_config(settings: Settings) -> LoggingConfig:
-    """For Serve's own processes, whose every step is news to nobody but when it goes wrong."""
+    """For Serve's own processes, whose steps matter only where they go wrong."""
     level = "DEBUG" if settings.log_level == "DEBUG" else "WARNING"
     return logging_config(settings.model_copy(update={"log_level": level}))
 

@@ -19,11 +19,11 @@ CALLBACK = "whisper_service.serving.proxy:middlewares"
 
 def middlewares() -> list[Middleware]:
     """What Serve wraps around every proxy of the cluster."""
-    return [Middleware(AnswerForTheDead)]
+    return [Middleware(LostReplicaMiddleware)]
 
 
-class AnswerForTheDead:
-    """ASGI middleware: whoever was told nothing is told to come again.
+class LostReplicaMiddleware:
+    """ASGI middleware: answers what the application has left without an answer.
 
     A request gets a 503 with `Retry-After`, an accepted socket the close code 1012. A response
     that had begun stays cut off: its client can see that it is not whole.
@@ -36,25 +36,25 @@ class AnswerForTheDead:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        said, has_left = "nothing", False
+        last_sent, has_left = None, False
 
-        async def listen() -> Message:
+        async def watched_receive() -> Message:
             nonlocal has_left
             message = await receive()
             has_left = has_left or message["type"].endswith(".disconnect")
             return message
 
-        async def say(message: Message) -> None:
-            nonlocal said
-            said = message["type"]
+        async def watched_send(message: Message) -> None:
+            nonlocal last_sent
+            last_sent = message["type"]
             await send(message)
 
-        await self._app(scope, listen, say)
+        await self._app(scope, watched_receive, watched_send)
         if has_left:
             return
-        if said == "nothing":
+        if last_sent is None:
             await FindFront(_deny, FRONTS)(scope, receive, send)
-        elif said in ("websocket.accept", "websocket.send"):
+        elif last_sent in ("websocket.accept", "websocket.send"):
             error = _error()
             await send({"type": "websocket.close", "code": error.ws_close_code})
 

@@ -30,7 +30,7 @@ def window_span(tracer: Tracer, model: str, job: DecodeJob) -> Iterator[Ticket]:
 
 
 def job_attributes(job: DecodeJob) -> dict[str, str | float]:
-    """What may be told of a job: nothing of what is said in it."""
+    """What a trace may hold of a job: nothing of its audio or text."""
     attributes: dict[str, str | float] = {
         "whisper.priority": job.priority,
         "whisper.audio_seconds": len(job.audio) / SAMPLE_RATE,

@@ -1,7 +1,7 @@
 """Drives a `FilePlan` from an upload to its segments: the one path of every file.
 
 Used by whole answers, by streamed ones, and by whatever protocol is spoken on top. Knows no HTTP:
-it is given a file, and says how far it is by calling back.
+it is given a file, and reports its progress by a callback.
 """
 
 import asyncio
@@ -103,7 +103,7 @@ async def _feed(plan: FilePlan, blocks: Blocks) -> None:
 
 
 class Transcriber:
-    """What a replica needs for every upload: the decoder, the limits, the places for ffmpeg.
+    """What a replica needs for every upload: the decoder, the limits, the permits for ffmpeg.
 
     `queue` knows how long another upload would wait.
     """
@@ -124,13 +124,13 @@ class Transcriber:
         deadline: float,
         report: Report | None = None,
     ) -> Transcript:
-        """The whole transcript; `report` hears of every segment before.
+        """The whole transcript; `report` gets every segment before.
 
         `file` has to be a real one, with a descriptor. Raises `InvalidAudio`, `AudioTooLong`,
         `InvalidParameter` for the track, `TimedOut` at `deadline` (event loop time), and what the
         decoder raises, `Unavailable` where there is none.
         """
-        return await self._unless_nobody_decodes(
+        return await self._while_available(
             self._transcribe(file, model_size, options, deadline, report)
         )
 
@@ -182,7 +182,7 @@ class Transcriber:
 
         What comes after the window that `transcribe` would detect it in is not read.
         """
-        return await self._unless_nobody_decodes(
+        return await self._while_available(
             self._detect_language(file, model_size, options, deadline)
         )
 
@@ -199,32 +199,32 @@ class Transcriber:
             found = await self._decoder.detect_language(model_size, job.audio)
             return Detected(found.among(options.decode.allowed_languages), tuple(audio.warnings))
 
-    async def _unless_nobody_decodes(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await work on a file; give it up where nobody is there to decode it, nor will be soon.
+    async def _while_available(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work on a file; give it up where no replica runs to decode it, nor will soon.
 
-        Both at once, so that the look costs the file no time.
+        Both at once, so that the check costs the file no time.
         """
         async with task_group() as group:
-            looking = group.create_task(self._decoder.presence())
+            checking = group.create_task(self._decoder.presence())
             result = await work
-            looking.cancel()
+            checking.cancel()
         return result
 
     @asynccontextmanager
     async def _open(
         self, file: BinaryIO, audio_track: int | None
     ) -> AsyncGenerator[tuple[AudioFile, Blocks], None]:
-        """The audio, and its blocks; ffmpeg's place is free again as soon as those end."""
+        """The audio, and its blocks; ffmpeg's permit is free again as soon as those end."""
         settings = self._settings
         limits = DecodeLimits(
             max_seconds=settings.max_audio_seconds,
             min_seconds=settings.min_audio_seconds,
             timeout=settings.ffmpeg_timeout,
         )
-        async with AsyncExitStack() as place:
-            await place.enter_async_context(self._ffmpeg)
+        async with AsyncExitStack() as permit:
+            await permit.enter_async_context(self._ffmpeg)
             async with open_audio(file, limits, audio_track=audio_track) as audio:
-                yield audio, _and_then(audio.blocks(), place.aclose)
+                yield audio, _and_then(audio.blocks(), permit.aclose)
 
     @asynccontextmanager
     async def _time_limit(self, deadline: float) -> AsyncGenerator[None, None]:

@@ -1,7 +1,7 @@
 """How long the windows of a new upload would wait, and whether that allows another upload.
 
-A number of uploads says little: one may hold a window or five hundred, and how fast they go is a
-matter of model and hardware. So what is answered is timed. Knows no HTTP and no decoder.
+The number of uploads does not tell: one may hold a window or five hundred, and how fast they go
+depends on model and hardware. So answers are timed. Knows no HTTP and no decoder.
 """
 
 import time
@@ -25,7 +25,7 @@ MAX_RETRY_AFTER = 60.0
 """And the most: replicas come, and uploads are given up."""
 _RECENT = 64
 """Answers from which the pace is taken: some batches of them."""
-_FEWEST = 8
+_MIN_ANSWERS = 8
 """Answers before which there is no pace: the first of all may have waited for its model to load."""
 
 
@@ -39,8 +39,10 @@ class UploadQueue:
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limit`: the wait, in seconds, from which no upload more is let in. `n_together`: windows
-        that are decoded together and so do not wait for each other, at least."""
+        """`limit`: the wait, in seconds, beyond which no new upload is admitted.
+
+        `n_together`: windows that are decoded together and so do not wait for each other, at least.
+        """
         self._limit = limit
         self._n_together = n_together
         self._metrics = metrics or NoMetrics()
@@ -56,12 +58,12 @@ class UploadQueue:
         """Count an upload that has come for the length of the block, whose windows it counts."""
         upload = Upload(self)
         self._uploads.add(upload)
-        self._tell()
+        self._record()
         try:
             yield upload
         finally:
             self._uploads.remove(upload)
-            self._tell()
+            self._record()
 
     @property
     def wait(self) -> float:
@@ -96,7 +98,7 @@ class UploadQueue:
     @property
     def _gap(self) -> float:
         """The mean gap; one that is not over yet counts once it is longer than that."""
-        if len(self._gaps) < _FEWEST:
+        if len(self._gaps) < _MIN_ANSWERS:
             return 0.0
         mean = sum(self._gaps) / len(self._gaps)
         gap = self._clock() - self._since if self._n_out else 0.0
@@ -106,7 +108,7 @@ class UploadQueue:
     def _n_out(self) -> int:
         return sum(upload.n_windows for upload in self._uploads)
 
-    def _send(self) -> None:
+    def _sent(self) -> None:
         if not self._n_out:
             self._since = self._clock()
 
@@ -114,9 +116,9 @@ class UploadQueue:
         now = self._clock()
         self._gaps.append(now - self._since)
         self._since = now
-        self._tell()
+        self._record()
 
-    def _tell(self) -> None:
+    def _record(self) -> None:
         self._metrics.record(UPLOADS, len(self._uploads))
         self._metrics.record(UPLOAD_WAIT, self.wait)
 
@@ -132,7 +134,7 @@ class Upload:
     @contextmanager
     def window(self) -> Iterator[None]:
         """Around the decode of a window. One that fails says nothing about the pace."""
-        self._queue._send()
+        self._queue._sent()
         self.n_windows += 1
         try:
             yield

@@ -1,7 +1,7 @@
 """How far a replica's streams are behind, and whether that allows another one.
 
 The backlog of streams is what an overloaded engine looks like from here, whatever its model and
-hardware; a number of streams says little.
+hardware; the number of streams does not tell.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from whisper_service.errors import Overloaded
 
 RETRY_AFTER = 5.0
 """Seconds; an engine that has caught up has its streams within their bounds in about as much."""
-_FEWEST = 2
+_MIN_STREAMS = 2
 """A single stream that is behind may have sent faster than real time; that is its own affair."""
 
 
@@ -37,7 +37,7 @@ class LagGate:
 
     def check(self) -> None:
         """Raise `Overloaded` if half of the streams are behind."""
-        if len(self._lags) < _FEWEST:
+        if len(self._lags) < _MIN_STREAMS:
             return
         lag = median(ask() for ask in self._lags.values())
         if lag > self._limit:

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.clock import Clock
-from whisper_service.serving.places import LATELY, FilePlaces
+from whisper_service.serving.limiter import LATELY, FileWindowLimiter
 
 
 class Callers:
-    """Windows that each want a place, and keep it until they are told to go."""
+    """Windows that each want a permit, and hold it until they are told to go."""
 
-    def __init__(self, places: FilePlaces) -> None:
-        self.places = places
+    def __init__(self, limiter: FileWindowLimiter) -> None:
+        self.limiter = limiter
         self.inside: list[int] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.gone: list[asyncio.Event] = []
@@ -34,7 +34,7 @@ class Callers:
             await asyncio.sleep(0)
 
     async def _call(self, number: int) -> None:
-        async with self.places.place():
+        async with self.limiter.permit():
             self.inside.append(number)
             await self.gone[number].wait()
 
@@ -45,13 +45,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def places(clock: Clock) -> FilePlaces:
-    return FilePlaces(per_replica=2, max_replicas=3, clock=clock)
+def limiter(clock: Clock) -> FileWindowLimiter:
+    return FileWindowLimiter(per_replica=2, max_replicas=3, clock=clock)
 
 
 @pytest.fixture
-async def callers(places: FilePlaces) -> AsyncIterator[Callers]:
-    callers = Callers(places)
+async def callers(limiter: FileWindowLimiter) -> AsyncIterator[Callers]:
+    callers = Callers(limiter)
     yield callers
     for task in callers.tasks:
         task.cancel()
@@ -63,37 +63,37 @@ async def test_before_any_answer_there_is_room_for_one_replica(callers: Callers)
     assert callers.inside == [0, 1]
 
 
-async def test_a_place_that_is_left_goes_to_who_has_waited_longest(callers: Callers) -> None:
+async def test_a_permit_that_is_released_goes_to_who_has_waited_longest(callers: Callers) -> None:
     await callers.add(4)
     await callers.leave(1)
     assert callers.inside == [0, 1, 2]
 
 
-async def test_a_replica_that_answers_brings_its_places(
-    callers: Callers, places: FilePlaces
+async def test_a_replica_that_answers_brings_its_permits(
+    callers: Callers, limiter: FileWindowLimiter
 ) -> None:
     await callers.add(9)
     for replica in ("a", "a", "b"):
-        places.answered(replica)
+        limiter.answered(replica)
     await callers.settle()
     assert callers.inside == [0, 1, 2, 3]
 
 
-async def test_there_are_no_more_than_the_settings_have(places: FilePlaces) -> None:
+async def test_there_are_no_more_than_the_settings_have(limiter: FileWindowLimiter) -> None:
     for number in range(10):  # replaced one after the other, say
-        places.answered(f"replica {number}")
-    assert places.limit == 6
+        limiter.answered(f"replica {number}")
+    assert limiter.limit == 6
 
 
-async def test_a_replica_that_is_gone_takes_its_places_along(
-    callers: Callers, places: FilePlaces, clock: Clock
+async def test_a_replica_that_is_gone_takes_its_permits_along(
+    callers: Callers, limiter: FileWindowLimiter, clock: Clock
 ) -> None:
     for replica in ("a", "b", "c"):
-        places.answered(replica)
+        limiter.answered(replica)
     await callers.add(6)
     assert len(callers.inside) == 6
     clock.now += LATELY + 1
-    places.answered("a")
+    limiter.answered("a")
     await callers.add(1)
     await callers.leave(0, 1, 2, 3)
     assert len(callers.inside) == 6
@@ -101,7 +101,7 @@ async def test_a_replica_that_is_gone_takes_its_places_along(
     assert len(callers.inside) == 7
 
 
-async def test_who_gives_up_takes_no_place_along(callers: Callers) -> None:
+async def test_who_gives_up_takes_no_permit_along(callers: Callers) -> None:
     await callers.add(5)
     callers.tasks[2].cancel()
     callers.tasks[0].cancel()
@@ -109,10 +109,10 @@ async def test_who_gives_up_takes_no_place_along(callers: Callers) -> None:
     assert callers.inside == [0, 1, 3]
 
 
-async def test_a_place_given_in_the_moment_of_giving_up_is_not_lost(callers: Callers) -> None:
+async def test_a_permit_given_in_the_moment_of_giving_up_is_not_lost(callers: Callers) -> None:
     await callers.add(3)
     callers.gone[0].set()
-    await asyncio.sleep(0)  # the first leaves, and the third has been given its place
+    await asyncio.sleep(0)  # the first leaves, and the third has been given its permit
     callers.tasks[2].cancel()
     await callers.settle()
     assert callers.inside == [0, 1]
