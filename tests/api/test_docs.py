@@ -6,6 +6,7 @@ import pytest
 from whisper_service import errors
 from whisper_service.api.files.errors import FILE_ERRORS
 from whisper_service.api.fronts.jobs.schemas import JobBody, JobForm, WebhookBody
+from whisper_service.api.fronts.native.files import DetectionBody
 from whisper_service.api.fronts.native.guide import GUIDE
 from whisper_service.api.fronts.native.messages import (
     ConfigMessage,
@@ -15,10 +16,11 @@ from whisper_service.api.fronts.native.messages import (
     ServerMessage,
     Stop,
 )
-from whisper_service.api.schemas import (
-    DetectionBody,
-    SegmentBody,
+from whisper_service.api.schemas.forms import (
     TranscribeForm,
+)
+from whisper_service.api.schemas.transcripts import (
+    SegmentBody,
     TranscriptBody,
     VerboseTranscriptBody,
     WordBody,

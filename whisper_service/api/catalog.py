@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from fastapi import APIRouter
+from pydantic import Field
 
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.schemas import LanguageBody, LanguagesBody, ModelBody, ModelsBody
+from whisper_service.api.schemas.base import Output
 from whisper_service.errors import (
     InvalidParameter,
     ModelUnavailable,
@@ -30,6 +31,61 @@ _TRUSTED_FOR = 60.0
 
 _RETRY_AFTER = 30.0
 """Seconds after which the default model may have been had."""
+
+
+class ModelBody(Output):
+    """A model that can be asked for."""
+
+    name: str = Field(description="What to give as `model_size`.", examples=["base"])
+    is_multilingual: bool = Field(
+        description="Whether it knows more than English.", examples=[True]
+    )
+    parameters: str | None = Field(description="Its size, for people.", examples=["74 M"])
+    n_parameters: int | None = Field(description="Its size, exactly.", examples=[74_000_000])
+    memory_bytes: int | None = Field(
+        description="Memory it takes on its device.", examples=[1_000_000_000]
+    )
+    has_weights: bool = Field(
+        description="Its weights are there; the first request need not wait for a download.",
+        examples=[True],
+    )
+    is_loaded: bool = Field(description="It is loaded now.", examples=[True])
+    can_download: bool = Field(
+        description="Its weights are downloaded when it is asked for.", examples=[True]
+    )
+    path: str = Field(
+        description="Where its weights are, or have to be put.",
+        examples=["/models/base.pt"],
+    )
+    note: str | None = Field(None, description="What to know before it is used.", examples=[None])
+
+
+class ModelsBody(Output):
+    """The answer of /models."""
+
+    default: str = Field(description="The model of a request that names none.", examples=["base"])
+    notice: str | None = Field(
+        None,
+        description="Set where the default model could be had from no source and another answers in"
+        " its place: which, and why.",
+        examples=[None],
+    )
+    models: list[ModelBody] = Field(
+        description="Every model that can be asked for, first those that answer now."
+    )
+
+
+class LanguageBody(Output):
+    """A language."""
+
+    code: str = Field(description="What answers carry.", examples=["de"])
+    name: str = Field(description="Its English name.", examples=["german"])
+
+
+class LanguagesBody(Output):
+    """The answer of /languages."""
+
+    languages: list[LanguageBody] = Field(description="Every language Whisper knows.")
 
 
 def catalog_router(settings: Settings, decoder: Decoder) -> APIRouter:

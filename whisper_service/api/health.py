@@ -1,13 +1,24 @@
 """Liveness and readiness. Alive is cheap and says nothing of models; ready means it decodes."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from fastapi import APIRouter
+from pydantic import Field
 
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.http.responses import errors
-from whisper_service.api.schemas import StatusBody
+from whisper_service.api.schemas.base import Output
 from whisper_service.errors import Restarting, Unavailable
+
+
+class StatusBody(Output):
+    """The answer of the health checks."""
+
+    status: Literal["ok", "ready"] = Field(
+        description="`ok`: the process answers. `ready`: a model is loaded and decodes.",
+        examples=["ok"],
+    )
 
 
 def health_router(decoder: Decoder, draining: Callable[[], bool]) -> APIRouter:

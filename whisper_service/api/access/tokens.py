@@ -17,7 +17,7 @@ from pydantic import Field
 
 from whisper_service.api.http.request import facts_of
 from whisper_service.api.http.responses import errors
-from whisper_service.api.schemas import Input, Output
+from whisper_service.api.schemas.base import Input, Output
 from whisper_service.errors import (
     Forbidden,
     InvalidParameter,

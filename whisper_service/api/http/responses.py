@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from whisper_service.api.http.errors import Shape, own_shape
-from whisper_service.api.schemas import ErrorBody
+from whisper_service.api.schemas.base import ErrorBody
 from whisper_service.errors import ServiceError
 
 

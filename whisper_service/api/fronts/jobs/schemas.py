@@ -4,12 +4,16 @@ import json
 
 from pydantic import Field
 
-from whisper_service.api.schemas import (
+from whisper_service.api.schemas.base import (
     ErrorDetail,
     Output,
+)
+from whisper_service.api.schemas.forms import (
     ResponseFormat,
-    TranscriptBody,
     TranscriptForm,
+)
+from whisper_service.api.schemas.transcripts import (
+    TranscriptBody,
     VerboseTranscriptBody,
 )
 from whisper_service.jobs.job import Delivery, Job, State

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
+from pydantic import Field
 from starlette.responses import Response
 
 from whisper_service.api.catalog import check_model, resolve_model
@@ -16,7 +17,8 @@ from whisper_service.api.fronts.native.guide import FORMAT_EXAMPLES
 from whisper_service.api.http.params import refuse_repeats
 from whisper_service.api.http.request import facts_of
 from whisper_service.api.http.responses import errors
-from whisper_service.api.schemas import DetectForm, DetectionBody, TranscribeForm
+from whisper_service.api.schemas.base import Output
+from whisper_service.api.schemas.forms import DetectForm, TranscribeForm
 from whisper_service.api.tasks import unless_client_leaves
 from whisper_service.formats import FORMATS, segment_fields, to_summary
 from whisper_service.languages import LANGUAGES
@@ -25,6 +27,25 @@ from whisper_service.types import LanguageDetection, Transcript
 
 N_LANGUAGES = 10
 """Languages told by /detect-language; the other ninety share what is left of one percent."""
+
+
+class DetectionBody(Output):
+    """The answer of /detect-language."""
+
+    language: str = Field(
+        description="Code of the likeliest language of the first speech; empty if there was none.",
+        examples=["en"],
+    )
+    name: str = Field(description="Its English name.", examples=["english"])
+    probability: float = Field(description="How sure that is, 0 to 1.", examples=[0.98])
+    probabilities: dict[str, float] = Field(
+        description="The ten likeliest languages, likeliest first.",
+        examples=[{"en": 0.98, "de": 0.01}],
+    )
+    warnings: list[str] = Field(
+        description="What was wrong with the audio; that no speech was heard, if none was.",
+        examples=[[]],
+    )
 
 
 def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber) -> APIRouter:

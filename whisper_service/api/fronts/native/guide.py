@@ -19,7 +19,7 @@ from whisper_service.api.fronts.native.messages import (
     Stop,
     WarningMessage,
 )
-from whisper_service.api.schemas import TranscriptBody, VerboseTranscriptBody
+from whisper_service.api.schemas.transcripts import TranscriptBody, VerboseTranscriptBody
 
 _WORDS = {"text": "one two three", "language": "en", "duration": 2.4}
 _SEGMENT = {

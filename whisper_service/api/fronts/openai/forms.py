@@ -15,15 +15,17 @@ from pydantic_core import PydanticCustomError
 from whisper_service.api.fronts.openai import extensions
 from whisper_service.api.fronts.openai.extensions import Extensions, without_ignored
 from whisper_service.api.http.params import refuse
-from whisper_service.api.schemas import (
+from whisper_service.api.schemas.fields import (
     Keywords,
     Language,
     Languages,
     Prompt,
-    check_keep_open,
     parse_list,
     spoken,
     with_keywords,
+)
+from whisper_service.api.schemas.forms import (
+    check_keep_open,
 )
 from whisper_service.audio.ffmpeg import FORMATS
 from whisper_service.models.names import DEFAULT_MODEL_NAMES

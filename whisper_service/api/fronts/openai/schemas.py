@@ -4,7 +4,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from whisper_service.api.schemas import Output, SegmentBody
+from whisper_service.api.schemas.base import (
+    Output,
+)
+from whisper_service.api.schemas.transcripts import (
+    SegmentBody,
+)
 from whisper_service.types import Task
 
 

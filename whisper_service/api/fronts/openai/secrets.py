@@ -13,7 +13,7 @@ from whisper_service.api.decoder import Decoder
 from whisper_service.api.fronts.openai.schemas import OTHER_ERRORS
 from whisper_service.api.fronts.openai.transcription_session import TranscriptionSession
 from whisper_service.api.http.request import facts_of
-from whisper_service.api.schemas import Input, Output
+from whisper_service.api.schemas.base import Input, Output
 from whisper_service.errors import InvalidRequest, Unauthorized
 from whisper_service.settings import Settings
 
