@@ -4,7 +4,7 @@ import json
 import pytest
 
 from tests.api.fakes import connect, level, say, wav
-from tests.api.live.test_latency import Memory
+from tests.api.live.test_meter import Memory
 from tests.audio.make import run_ffmpeg
 from whisper_service.api import metrics
 from whisper_service.api.app import create_app
