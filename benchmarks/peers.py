@@ -18,13 +18,14 @@ from whisper.audio import log_mel_spectrogram
 from whisper_service.engine.engine import load_engine
 from whisper_service.engine.fallback import Result
 from whisper_service.engine.precision import Dtype
-from whisper_service.engine.run import Run
+from whisper_service.engine.sequence_group import SequenceGroup
 from whisper_service.types import (
     SAMPLE_RATE,
     WINDOW_SECONDS,
     Audio,
     DecodeJob,
     DecodeOptions,
+    Hypothesis,
 )
 
 Decode = Callable[[Sequence[Audio], Sequence[int]], list[int]]
@@ -48,17 +49,17 @@ def ours(
     )
     if engine.max_batch_size < batch:
         raise RuntimeError(f"the memory holds {engine.max_batch_size} windows, not {batch}")
-    engine.rules.forbid([EOT])
+    engine.filters.forbid([EOT])
     engine.warm_up()
     counts: list[int] = []
-    finish = engine.finish
+    to_hypothesis = engine.to_hypothesis
 
-    def counting(run: Run, result: Result) -> None:
+    def counting(group: SequenceGroup, result: Result) -> Hypothesis:
         """Segments without text are left out of the answer; their tokens were work all the same."""
         counts.append(len(result.tokens))
-        finish(run, result)
+        return to_hypothesis(group, result)
 
-    engine.finish = counting  # type: ignore[method-assign]
+    engine.to_hypothesis = counting  # type: ignore[method-assign]
 
     def decode(windows: Sequence[Audio], lengths: Sequence[int]) -> list[int]:
         counts.clear()

@@ -30,7 +30,7 @@ from benchmarks.speech_track import as_wav, make_track
 from whisper_service.api.files.transcription import drive
 from whisper_service.audio.vad import SileroDetector
 from whisper_service.engine.engine import Engine, load_engine
-from whisper_service.engine.scheduler import Scheduler
+from whisper_service.engine.worker import DecodeWorker
 from whisper_service.policy.file_plan import FilePlan
 from whisper_service.serving.answer import Answer
 from whisper_service.settings import Settings
@@ -76,11 +76,11 @@ async def _measure(
     engine: Engine, handle: Any, url: str, settings: Settings, options: argparse.Namespace
 ) -> dict[str, Any]:
     (file, file_wav), (clip, clip_wav) = _recording(FILE_SECONDS), _recording(CLIP_SECONDS)
-    scheduler = Scheduler(max_batch_size=settings.max_batch_size)
+    worker = DecodeWorker(max_batch_size=settings.max_batch_size)
     n_side_by_side = settings.upload_windows_in_flight
 
     async def directly(job: DecodeJob) -> Hypothesis:
-        return await asyncio.wrap_future(scheduler.submit(engine, job))
+        return await asyncio.wrap_future(worker.submit(engine, job))
 
     async def by_handle(job: DecodeJob) -> Hypothesis:
         answer: Answer = await handle.decode.remote(engine.name, job)
@@ -110,7 +110,7 @@ async def _measure(
                 options.requests,
             )
     finally:
-        scheduler.close()
+        worker.close()
     return {"throughput": _throughput(throughput), "latency": _latency(latency)}
 
 

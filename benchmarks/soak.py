@@ -3,7 +3,7 @@
     python -m benchmarks.soak --minutes 10
 
 Jobs of every kind (lengths, languages, tasks, beams, sampling, words, prompts, live and file, some
-cancelled, some spoiled) go through the scheduler from several threads at once. Every answer must be
+cancelled, some spoiled) go through the worker from several threads at once. Every answer must be
 a hypothesis or the error that was asked for; the process's memory in the last third must not be
 above the middle third's by more than 2 %. The first third does not judge: the allocator's blocks
 grow until each kind of job has met each other (measured: by a tenth in four minutes, then no more),
@@ -27,7 +27,7 @@ import torch
 
 from benchmarks import grow
 from whisper_service.engine.engine import Engine, load_engine
-from whisper_service.engine.scheduler import Scheduler
+from whisper_service.engine.worker import DecodeWorker
 from whisper_service.errors import InvalidAudio
 from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob, DecodeOptions, Priority
 
@@ -77,11 +77,11 @@ def main() -> None:
 
 
 def _soak(engine: Engine, options: argparse.Namespace) -> tuple[Counter[str], list[float]]:
-    scheduler, counts, memory = Scheduler(), Counter[str](), list[float]()
+    worker, counts, memory = DecodeWorker(), Counter[str](), list[float]()
     end = time.monotonic() + 60 * options.minutes
     with ThreadPoolExecutor(options.clients) as pool:
         clients = [
-            pool.submit(_client, scheduler, engine, seed, end, counts)
+            pool.submit(_client, worker, engine, seed, end, counts)
             for seed in range(options.clients)
         ]
         while time.monotonic() < end:
@@ -90,12 +90,12 @@ def _soak(engine: Engine, options: argparse.Namespace) -> tuple[Counter[str], li
             print(f"{memory[-1]:.0f} MiB after {sum(counts.values())} jobs", file=sys.stderr)
         for client in clients:
             client.result()
-    scheduler.close()
+    worker.close()
     return counts, memory
 
 
 def _client(
-    scheduler: Scheduler, engine: Engine, seed: int, end: float, counts: Counter[str]
+    worker: DecodeWorker, engine: Engine, seed: int, end: float, counts: Counter[str]
 ) -> None:
     rng, speech = np.random.default_rng(seed), _speech()
     while time.monotonic() < end:
@@ -106,7 +106,7 @@ def _client(
             audio = np.full_like(audio, np.nan)
         priority: Priority = "live" if rng.random() < 0.3 else "file"
         job = DecodeJob(audio, KINDS.get(kind, GREEDY), priority=priority)
-        future = scheduler.submit(engine, job)
+        future = worker.submit(engine, job)
         if kind == "cancelled":
             time.sleep(rng.uniform(0, 0.2))
             future.cancel()

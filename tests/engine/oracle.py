@@ -15,8 +15,8 @@ from whisper.model import Whisper
 
 from whisper_service.engine.engine import Engine
 from whisper_service.engine.fallback import Result
-from whisper_service.engine.run import Run
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
+from whisper_service.engine.sequence_group import SequenceGroup
 from whisper_service.types import Audio, DecodeJob, DecodeOptions, Hypothesis
 
 ONCE = DecodeOptions(temperatures=(0.0,), no_speech_threshold=None)
@@ -85,13 +85,13 @@ def encoded(model: Whisper, cases: Iterable[Case]) -> dict[int, Tensor]:
 def recorded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Results:
     """What the engine answers from now on."""
     found: Results = {}
-    finish = engine.finish
+    to_hypothesis = engine.to_hypothesis
 
-    def recording(run: Run, result: Result) -> None:
-        found[id(run.job)] = (run.detection.language, result)
-        finish(run, result)
+    def recording(group: SequenceGroup, result: Result) -> Hypothesis:
+        found[id(group.job)] = (group.detection.language, result)
+        return to_hypothesis(group, result)
 
-    monkeypatch.setattr(engine, "finish", recording)
+    monkeypatch.setattr(engine, "to_hypothesis", recording)
     return found
 
 
@@ -105,9 +105,9 @@ def assert_same(found: tuple[str, Result], expected: DecodingResult) -> None:
     assert result.temperature == expected.temperature
 
 
-def decode_in_disorder(engine: Engine, tickets: list[Ticket], chance: random.Random) -> int:
+def decode_in_disorder(engine: Engine, requests: list[Request], chance: random.Random) -> int:
     """Let jobs join whenever chance has it, and some leave before they are done; -> how many."""
-    waiting, going, n_cancelled = list(tickets), [], 0
+    waiting, going, n_cancelled = list(requests), [], 0
     while waiting or engine.n_jobs:
         while waiting and engine.has_room(waiting[-1]) and chance.random() < 0.4:
             going.append(waiting.pop())

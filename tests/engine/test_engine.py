@@ -9,7 +9,7 @@ import whisper
 
 from tests.speech import TEXTS, language_of, speech
 from whisper_service.engine.engine import Engine, load_engine
-from whisper_service.engine.run import Run
+from whisper_service.engine.sequence_group import SequenceGroup
 from whisper_service.errors import InvalidAudio, InvalidParameter, ServiceError, UnknownLanguage
 from whisper_service.models.folder import ASSETS_DIR
 from whisper_service.types import (
@@ -81,13 +81,13 @@ def test_without_timestamps_all_text_is_one_segment(demo: Engine) -> None:
 
 def test_only_failed_jobs_are_decoded_again(demo: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[tuple[float, DecodeJob]] = []
-    begin = Run.begin
+    begin = SequenceGroup.begin
 
-    def counting(run: Run, device: torch.device) -> None:
-        begin(run, device)
-        begun.append((run.search.temperature, run.job))
+    def counting(group: SequenceGroup, device: torch.device) -> None:
+        begin(group, device)
+        begun.append((group.search.temperature, group.job))
 
-    monkeypatch.setattr(Run, "begin", counting)
+    monkeypatch.setattr(SequenceGroup, "begin", counting)
     speech_alone = speech("en_zero_one_two")
     noise = np.random.default_rng(0).normal(0, 0.1, len(speech_alone)).astype(np.float32)
     clear = decode(demo, speech_alone)

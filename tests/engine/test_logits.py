@@ -45,7 +45,7 @@ def test_prompt_and_steps(model: Whisper, features: torch.Tensor) -> None:
     theirs = model.decoder(tokens, features)
     store = cache.allocate(TINY, 3, 4, torch.float32, torch.device("cpu"))
     slots, lines = [2, 0], [1, 3]
-    decoder.listen(store, features, slots)
+    decoder.write_cross_kv(store, features, slots)
     for row, start in enumerate(starts):
         states, _ = decoder.prefill(store, tokens[row, :start], lines[row], slots[row])
         torch.testing.assert_close(

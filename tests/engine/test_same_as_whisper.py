@@ -30,7 +30,7 @@ from tests.engine.oracle import (
 )
 from tests.speech import TEXTS, speech
 from whisper_service.engine.engine import Engine
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
 from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, Audio, DecodeJob
 
 pytestmark = [pytest.mark.model, SORTS_WITH_NUMPY]
@@ -123,12 +123,12 @@ def test_joining_and_leaving_at_any_step(
     demo: Engine, results: Results, expected: Expected, seed: int
 ) -> None:
     chance = random.Random(seed)
-    tickets = {name: Ticket(CASES[name].job) for name in chance.sample(list(CASES), 14)}
-    n_cancelled = decode_in_disorder(demo, list(tickets.values()), chance)
-    done = [name for name, ticket in tickets.items() if ticket.outcome]
-    assert len(done) >= len(tickets) - n_cancelled
+    requests = {name: Request(CASES[name].job) for name in chance.sample(list(CASES), 14)}
+    n_cancelled = decode_in_disorder(demo, list(requests.values()), chance)
+    done = [name for name, request in requests.items() if request.outcome]
+    assert len(done) >= len(requests) - n_cancelled
     for name in done:
-        assert_same(results[id(tickets[name].job)], expected[name])
+        assert_same(results[id(requests[name].job)], expected[name])
 
 
 @pytest.mark.parametrize("thresholds", THRESHOLDS)

@@ -27,7 +27,7 @@ from tests.engine.oracle import (
 from tests.engine.test_same_as_whisper import AUDIO, CASES
 from whisper_service.engine.engine import Engine
 from whisper_service.engine.precision import EXACT
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
 
 pytestmark = [pytest.mark.model, SORTS_WITH_NUMPY]
 
@@ -69,12 +69,12 @@ def test_joining_and_leaving_at_tinys_size(
 ) -> None:
     engine = Engine("tiny", tiny, EXACT)
     found = recorded(engine, monkeypatch)
-    tickets = {name: Ticket(CASES[name].job) for name in NAMES}
-    n_cancelled = decode_in_disorder(engine, list(tickets.values()), random.Random(0))
-    done = [name for name, ticket in tickets.items() if ticket.outcome]
-    assert len(done) >= len(tickets) - n_cancelled > 0
+    requests = {name: Request(CASES[name].job) for name in NAMES}
+    n_cancelled = decode_in_disorder(engine, list(requests.values()), random.Random(0))
+    done = [name for name, request in requests.items() if request.outcome]
+    assert len(done) >= len(requests) - n_cancelled > 0
     for name in done:
-        assert_same(found[id(tickets[name].job)], expected[name])
+        assert_same(found[id(requests[name].job)], expected[name])
 
 
 @pytest.mark.parametrize("thresholds", THRESHOLDS if IS_ALL else THRESHOLDS[:1])

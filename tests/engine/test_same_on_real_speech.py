@@ -34,7 +34,7 @@ from tests.engine.oracle import (
 )
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.model import load_model
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
 from whisper_service.models.weights import Weights
 from whisper_service.policy.text import normalized
 from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, DecodeJob, Hypothesis, Word
@@ -89,12 +89,12 @@ def test_joining_and_leaving_at_any_step(both: Both, monkeypatch: pytest.MonkeyP
     found = recorded(both.engine, monkeypatch)
     chance = random.Random(0)
     names = chance.sample(list(both.cases), (len(both.cases) + 1) // 2)
-    tickets = {name: Ticket(both.cases[name].job) for name in names}
-    n_cancelled = decode_in_disorder(both.engine, list(tickets.values()), chance)
-    done = [name for name, ticket in tickets.items() if ticket.outcome]
-    assert len(done) >= len(tickets) - n_cancelled > 0
+    requests = {name: Request(both.cases[name].job) for name in names}
+    n_cancelled = decode_in_disorder(both.engine, list(requests.values()), chance)
+    done = [name for name, request in requests.items() if request.outcome]
+    assert len(done) >= len(requests) - n_cancelled > 0
     for name in done:
-        assert_same(found[id(tickets[name].job)], both.expected[name])
+        assert_same(found[id(requests[name].job)], both.expected[name])
 
 
 @pytest.mark.parametrize("thresholds", THRESHOLDS)

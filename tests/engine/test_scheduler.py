@@ -1,362 +1,200 @@
-"""The scheduler over an engine that is held at a gate, so that the queue's order can be seen."""
-
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+"""The scheduler's decisions, at times that the test makes up: no engine, no thread, no clock."""
 
 import numpy as np
 import pytest
 
-from whisper_service.engine.scheduler import Scheduler
-from whisper_service.engine.ticket import Ticket
-from whisper_service.errors import InternalError, InvalidAudio, Overloaded, Restarting
-from whisper_service.types import DecodeJob, DecodeOptions, Hypothesis, Priority
+from whisper_service.engine.request import Request
+from whisper_service.engine.scheduler import (
+    Admit,
+    QueuedCall,
+    QueuedRequest,
+    Scheduler,
+    StepEngine,
+    Wait,
+)
+from whisper_service.errors import Overloaded
+from whisper_service.types import DecodeJob, Hypothesis, Priority
 
-WAIT = 10.0
+FILES = 2
+"""Windows of files that may run."""
 
 
-class GatedEngine:
-    """Answers each job with its prompt as language in the first step after it was admitted, once
-    the gate is open; "long" goes on until it may end, "bad" is refused, "bug" crashes the step."""
+class Slots:
+    """An engine as far as the scheduler looks at it."""
 
-    def __init__(self, n_places: int = 4, encode_batch: int = 3) -> None:
-        self.gate = threading.Event()
-        self.may_end = threading.Event()
-        self.entered = threading.Event()
+    def __init__(self, n_free: int = FILES + 1, encode_batch: int = 2) -> None:
         self.encode_batch = encode_batch
-        self.n_places = n_places
-        self.batches: list[list[str]] = []
-        self.steps: list[list[str]] = []
-        self.running: list[Ticket] = []
-        self.name = "gated"
+        self.n_free = n_free
 
-    @property
-    def n_rows(self) -> int:
-        return len(self.running)
-
-    def refuse(self, ticket: Ticket) -> bool:
-        if name(ticket.job) == "bad":
-            ticket.outcome = InvalidAudio("bad")
-        return ticket.outcome is not None
-
-    def has_room(self, *tickets: Ticket) -> bool:
-        return len(self.running) + len(tickets) <= self.n_places
-
-    def admit(self, tickets: Sequence[Ticket]) -> None:
-        self.batches.append([name(ticket.job) for ticket in tickets])
-        self.running += tickets
-
-    def step(self) -> None:
-        self.steps.append([name(ticket.job) for ticket in self.running])
-        self.entered.set()
-        assert self.gate.wait(WAIT)
-        if "bug" in self.steps[-1]:
-            raise ZeroDivisionError
-        for ticket in list(self.running):
-            if name(ticket.job) != "long" or self.may_end.is_set():
-                ticket.outcome = Hypothesis(name(ticket.job), 1.0)
-                self.running.remove(ticket)
-
-    def cancel(self, ticket: Ticket) -> None:
-        self.running.remove(ticket)
-
-    def reset(self) -> None:
-        self.running.clear()
+    def has_room(self, *requests: Request) -> bool:
+        return len(requests) <= self.n_free
 
 
-def name(job: DecodeJob) -> str:
-    return job.options.prompt or ""
+class Queue(Scheduler):
+    """A scheduler to which windows are added by their priority."""
+
+    def __init__(self, batch_wait: float = 0.0, max_queued: int = 10) -> None:
+        super().__init__(max_batch_size=FILES, batch_wait=batch_wait, max_queued=max_queued)
+
+    def put(
+        self,
+        engine: Slots,
+        priority: Priority = "file",
+        *,
+        deadline: float | None = None,
+        arrived: float = 0.0,
+    ) -> QueuedRequest:
+        job = DecodeJob(np.zeros(1, np.float32), priority=priority, deadline=deadline)
+        queued = QueuedRequest(as_engine(engine), Request(job), arrived)
+        self.add(queued)
+        return queued
+
+    def admitted(self, now: float = 100.0) -> list[QueuedRequest]:
+        decision = self.schedule(now)
+        assert isinstance(decision, Admit), decision
+        return decision.queued
 
 
-def job(
-    name: str,
-    *,
-    priority: Priority = "file",
-    deadline: float | None = None,
-) -> DecodeJob:
-    options = DecodeOptions(prompt=name)
-    return DecodeJob(np.zeros(1, np.float32), options, priority=priority, deadline=deadline)
+def as_engine(slots: Slots) -> StepEngine:
+    return slots  # type: ignore[return-value]
 
 
-@pytest.fixture
-def engine() -> Iterator[GatedEngine]:
-    engine = GatedEngine()
-    yield engine
-    engine.gate.set()
-    engine.may_end.set()
+def end(*done: QueuedRequest) -> None:
+    for queued in done:
+        queued.request.outcome = Hypothesis("en", 1.0)
 
 
-@pytest.fixture
-def scheduler(engine: GatedEngine) -> Iterator[Scheduler]:
-    scheduler = Scheduler(max_batch_size=3, batch_wait=0.0, max_queued=10)
-    yield scheduler
-    engine.gate.set()
-    engine.may_end.set()
-    scheduler.close(WAIT)
-    assert not scheduler.is_alive
+def test_with_nothing_to_do_it_waits_until_something_is_added() -> None:
+    assert Queue().schedule(0.0) == Wait(None)
 
 
-def hold(scheduler: Scheduler, engine: GatedEngine) -> "Future[Hypothesis]":
-    """Fill the thread with a job that stands at the gate, so that the next ones queue up."""
-    first = scheduler.submit(engine, job("first"))
-    assert engine.entered.wait(WAIT)
-    return first
+def test_a_lone_window_waits_for_others_that_long_and_no_longer() -> None:
+    queue, engine = Queue(batch_wait=1.0), Slots()
+    first = queue.put(engine, arrived=10.0)
+    assert queue.schedule(10.25) == Wait(0.75)
+    assert queue.admitted(11.0) == [first]
 
 
-def release(engine: GatedEngine, *futures: "Future[Hypothesis]") -> list[str]:
-    engine.gate.set()
-    return [future.result(WAIT).language for future in futures]
+def test_nothing_is_waited_for_while_others_are_decoded() -> None:
+    queue, engine = Queue(batch_wait=1.0), Slots()
+    pair = [queue.put(engine), queue.put(engine)]
+    assert queue.admitted() == pair
+    live = queue.put(engine, "live", arrived=5.0)
+    assert queue.admitted(5.0) == [live]
+    assert queue.admitted(5.0) == []
+    assert queue.running == [*pair, live]
 
 
-def test_finals_come_first_then_partials_then_the_nearest_deadline_then_the_oldest(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    hold(scheduler, engine)
-    now = time.time()
-    futures = [
-        scheduler.submit(engine, job(text, priority=priority, deadline=deadline))
-        for text, priority, deadline in [
-            ("old", "file", None),
-            ("new", "file", None),
-            ("soon", "file", now + 50),
-            ("sooner", "file", now + 40),
-            ("live", "live", now + 80),
-            ("final", "final", now + 90),
-        ]
-    ]
-    release(engine, *futures)
-    assert engine.batches[1:] == [["final", "live", "sooner"], ["soon", "old", "new"]]
+def test_finals_before_partials_before_files_then_by_deadline_then_by_age() -> None:
+    queue, engine = Queue(), Slots(n_free=10, encode_batch=10)
+    young = queue.put(engine, arrived=2.0)
+    old = queue.put(engine, arrived=1.0)
+    soon = queue.put(engine, deadline=9.0, arrived=3.0)
+    live = queue.put(engine, "live", arrived=4.0)
+    final = queue.put(engine, "final", arrived=5.0)
+    assert queue.admitted() == [final, live, soon, old]
+    end(soon)
+    assert queue.take_done() == [soon]
+    assert queue.admitted() == [young]
 
 
-def test_jobs_join_while_others_are_decoded_and_short_ones_leave_first(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    long = scheduler.submit(engine, job("long"))
-    assert engine.entered.wait(WAIT)
-    short = scheduler.submit(engine, job("short"))
-    assert release(engine, short) == ["short"]
-    assert not long.done()
-    engine.may_end.set()
-    assert release(engine, long) == ["long"]
-    assert engine.steps[1] == ["long", "short"]
+def test_files_leave_a_slot_to_live_windows() -> None:
+    queue, engine = Queue(), Slots()
+    files = [queue.put(engine) for _ in range(3)]
+    assert queue.admitted() == files[:2]
+    live = queue.put(engine, "live")
+    assert queue.admitted() == [live]
+    assert queue.admitted() == []
+    end(files[0])
+    queue.take_done()
+    assert queue.admitted() == [files[2]]
 
 
-def test_files_leave_a_place_to_live_jobs(scheduler: Scheduler, engine: GatedEngine) -> None:
-    hold(scheduler, engine)
-    files = [scheduler.submit(engine, job("long")) for _ in range(4)]
-    live = scheduler.submit(engine, job("live", priority="live"))
-    assert release(engine, live) == ["live"]
-    assert not any(future.done() for future in files)
-    assert max(step.count("long") for step in engine.steps) == 3
+def test_nobody_overtakes_a_window_for_which_there_is_no_room_yet() -> None:
+    queue, engine = Queue(), Slots(n_free=1, encode_batch=1)
+    running = queue.put(engine, "live")
+    assert queue.admitted() == [running]
+    engine.n_free = 0
+    wide, other = queue.put(engine, "live"), queue.put(engine)
+    assert queue.admitted() == []
+    end(running)
+    queue.take_done()
+    engine.n_free = 1
+    assert queue.admitted() == [wide]
+    end(wide)
+    queue.take_done()
+    assert queue.admitted() == [other]
 
 
-def test_a_file_is_decoded_beside_finals_that_keep_coming(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    engine.gate.set()
-    has_ended = threading.Event()
-
-    def next_final(_: object = None) -> None:
-        if not has_ended.is_set():
-            final = scheduler.submit(engine, job("final", priority="final"))
-            final.add_done_callback(next_final)
-
-    next_final()
-    try:
-        assert scheduler.submit(engine, job("file")).result(WAIT).language == "file"
-    finally:
-        has_ended.set()
+def test_an_empty_batch_takes_what_never_has_room_so_that_it_can_be_refused() -> None:
+    queue, engine = Queue(), Slots(n_free=0)
+    too_wide = queue.put(engine)
+    assert queue.admitted() == [too_wide]
 
 
-def test_nobody_joins_between_the_steps_of_a_final_where_joining_takes_long(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    engine.encode_batch = 1
-    hold(scheduler, engine)
-    final = scheduler.submit(engine, job("long", priority="final"))
-    partial = scheduler.submit(engine, job("partial", priority="live"))
-    other = scheduler.submit(engine, job("other", priority="final"))
-    assert release(engine, other) == ["other"]
-    assert engine.batches[1:] == [["long"], ["other"]]
-    engine.may_end.set()
-    assert release(engine, final, partial) == ["long", "partial"]
+def test_where_joining_is_slow_a_final_is_let_alone_by_windows_of_any_model() -> None:
+    queue, engine, other = Queue(), Slots(encode_batch=1), Slots(encode_batch=1)
+    final = queue.put(engine, "final")
+    assert queue.admitted() == [final]
+    partial, file = queue.put(engine, "live"), queue.put(other)
+    assert queue.admitted() == []
+    second = queue.put(engine, "final")
+    assert queue.admitted() == [second]
+    end(final, second)
+    queue.take_done()
+    assert queue.admitted() == [partial]
+    assert queue.admitted() == [file]
 
 
-def test_a_window_of_another_model_does_not_join_between_the_steps_of_a_final(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    other = GatedEngine(encode_batch=1)
-    other.gate.set()
-    final = scheduler.submit(engine, job("long", priority="final"))
-    assert engine.entered.wait(WAIT)
-    file, later = scheduler.submit(other, job("file")), scheduler.submit(engine, job("later"))
-    assert release(engine, later) == ["later"]
-    assert other.batches == []
-    engine.may_end.set()
-    assert release(engine, final, file) == ["long", "file"]
+def test_windows_of_two_models_do_not_join_together() -> None:
+    queue, engine, other = Queue(), Slots(), Slots()
+    mine, its, mine_too = queue.put(engine), queue.put(other), queue.put(engine)
+    assert queue.admitted() == [mine, mine_too]
+    assert queue.admitted() == [its]
 
 
-def test_jobs_of_two_models_do_not_share_a_batch(scheduler: Scheduler, engine: GatedEngine) -> None:
-    other = GatedEngine()
-    other.gate.set()
-    hold(scheduler, engine)
-    mine, its = scheduler.submit(engine, job("mine")), scheduler.submit(other, job("its"))
-    release(engine, mine, its)
-    assert other.batches == [["its"]]
+def test_a_call_comes_with_the_live_windows_and_alone() -> None:
+    queue = Queue()
+    file, final = queue.put(Slots()), queue.put(Slots(), "final")
+    call = QueuedCall(lambda: None, arrived=1.0)
+    queue.add(call)
+    assert queue.admitted() == [final]
+    assert queue.schedule(0.0) is call
+    assert queue.admitted() == [file]
 
 
-def test_a_batch_waits_for_company_but_not_when_it_is_full(engine: GatedEngine) -> None:
-    engine.gate.set()
-    engine.encode_batch = 2
-    scheduler = Scheduler(max_batch_size=2, batch_wait=WAIT)
-    futures = [scheduler.submit(engine, job(n)) for n in ("a", "b")]
-    assert release(engine, *futures) == ["a", "b"]
-    assert engine.batches == [["a", "b"]]
-    scheduler.close(WAIT)
+def test_requests_of_a_batch_that_crashed_are_decoded_one_by_one() -> None:
+    queue, engine = Queue(), Slots()
+    pair = [queue.put(engine, arrived=1.0), queue.put(engine, arrived=2.0)]
+    queue.admitted()
+    later = queue.put(engine, arrived=3.0)
+    tried = [queued.request for queued in pair]
+    crashed = queue.take_running(as_engine(engine))
+    assert crashed == pair
+    queue.retry_alone(crashed)
+    assert all(queued.request not in tried for queued in pair)
+    for alone in (*pair, later):
+        assert queue.admitted() == [alone]
+        assert queue.admitted() == []
+        end(alone)
+        queue.take_done()
 
 
-def test_one_bad_job_fails_alone(scheduler: Scheduler, engine: GatedEngine) -> None:
-    hold(scheduler, engine)
-    good, bad = scheduler.submit(engine, job("good")), scheduler.submit(engine, job("bad"))
-    assert release(engine, good) == ["good"]
-    assert isinstance(bad.exception(WAIT), InvalidAudio)
-
-
-def test_a_job_for_which_there_is_never_room_is_refused_and_holds_nobody_up(
-    scheduler: Scheduler, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    has_room = engine.has_room
-    monkeypatch.setattr(
-        engine,
-        "has_room",
-        lambda *tickets: has_room(*tickets) and all(name(t.job) != "bad" for t in tickets),
-    )
-    engine.gate.set()
-    with pytest.raises(InvalidAudio):
-        scheduler.submit(engine, job("bad")).result(WAIT)
-    assert release(engine, scheduler.submit(engine, job("next"))) == ["next"]
-
-
-def test_a_crash_is_the_fault_of_one_job_and_the_thread_goes_on(
-    scheduler: Scheduler, engine: GatedEngine, caplog: pytest.LogCaptureFixture
-) -> None:
-    hold(scheduler, engine)
-    good, bug = scheduler.submit(engine, job("good")), scheduler.submit(engine, job("bug"))
-    assert release(engine, good) == ["good"]
-    assert isinstance(bug.exception(WAIT), InternalError)
-    assert "ZeroDivisionError" in caplog.text
-    assert release(engine, scheduler.submit(engine, job("next"))) == ["next"]
-
-
-def test_cancelled_job_is_never_decoded(scheduler: Scheduler, engine: GatedEngine) -> None:
-    hold(scheduler, engine)
-    cancelled, kept = scheduler.submit(engine, job("x")), scheduler.submit(engine, job("kept"))
-    assert cancelled.cancel()
-    assert release(engine, kept) == ["kept"]
-    assert engine.batches == [["first"], ["kept"]]
-    with pytest.raises(CancelledError):
-        cancelled.result(WAIT)
-
-
-def test_job_cancelled_while_it_is_decoded_gives_its_place_back_within_a_step(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    long = scheduler.submit(engine, job("long"))
-    assert engine.entered.wait(WAIT)
-    assert long.cancel()
-    assert release(engine, scheduler.submit(engine, job("next"))) == ["next"]
-    assert engine.steps == [["long"], ["next"]]
-
-
-def test_job_past_its_deadline_is_refused_instead_of_decoded(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    late = scheduler.submit(engine, job("late", deadline=time.time() - 1))
-    refusal = late.exception(WAIT)
-    assert isinstance(refusal, Overloaded)
-    assert refusal.retry_after
-    assert engine.batches == []
-
-
-def test_full_queue_refuses_and_cancelled_jobs_make_room(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    hold(scheduler, engine)
-    waiting = [scheduler.submit(engine, job(str(n))) for n in range(10)]
+def test_a_full_queue_refuses_and_has_room_for_one_more_when_one_is_cancelled() -> None:
+    queue, engine = Queue(max_queued=2), Slots()
+    first, second = queue.put(engine), queue.put(engine)
     with pytest.raises(Overloaded):
-        scheduler.submit(engine, job("too many"))
-    waiting[3].cancel()
-    assert release(engine, scheduler.submit(engine, job("fits"))) == ["fits"]
+        queue.put(engine)
+    first.future.cancel()
+    third = queue.put(engine)
+    assert queue.take_waiting() == [second, third]
+    assert queue.schedule(0.0) == Wait(None)
 
 
-def test_call_runs_between_batches_before_files(scheduler: Scheduler, engine: GatedEngine) -> None:
-    hold(scheduler, engine)
-    after = scheduler.submit(engine, job("after"))
-    batches_before_call = scheduler.call(lambda: len(engine.batches))
-    release(engine, after)
-    assert batches_before_call.result(WAIT) == 1
-
-
-def test_error_of_a_call_reaches_its_caller(scheduler: Scheduler) -> None:
-    def fail() -> None:
-        raise InvalidAudio("no")
-
-    assert isinstance(scheduler.call(fail).exception(WAIT), InvalidAudio)
-    assert isinstance(scheduler.call(lambda: 1 / 0).exception(WAIT), InternalError)
-
-
-def test_close_lets_the_batch_in_hand_end_and_fails_the_rest(engine: GatedEngine) -> None:
-    scheduler = Scheduler(max_batch_size=1, batch_wait=0.0)
-    first = hold(scheduler, engine)
-    waiting = scheduler.submit(engine, job("waiting"))
-    scheduler.close(0)
-    assert isinstance(waiting.exception(WAIT), Restarting)
-    assert release(engine, first) == ["first"]
-    scheduler.close(WAIT)
-    assert not scheduler.is_alive
-    with pytest.raises(Restarting):
-        scheduler.submit(engine, job("after"))
-
-
-def test_it_knows_whether_it_is_at_work_and_when_it_last_succeeded(
-    scheduler: Scheduler, engine: GatedEngine
-) -> None:
-    assert scheduler.busy_since is None
-    assert scheduler.last_success is None
-    first = hold(scheduler, engine)
-    assert scheduler.busy_since is not None
-    release(engine, first)
-    scheduler.call(lambda: None).result(WAIT)
-    assert scheduler.last_success is not None
-
-
-def test_a_meter_hears_of_waiting_of_steps_and_of_answers(engine: GatedEngine) -> None:
-    class Heard:
-        def __init__(self) -> None:
-            self.n_waited = 0
-            self.n_rows: list[int] = []
-            self.audio: list[float] = []
-
-        def admitted(self, model: str, waits: list[float], seconds: float) -> None:
-            assert model == "gated"
-            assert all(wait >= 0 for wait in (*waits, seconds))
-            self.n_waited += len(waits)
-
-        def stepped(self, model: str, n_rows: int, seconds: float) -> None:
-            self.n_rows.append(n_rows)
-
-        def answered(self, model: str, audio_seconds: float) -> None:
-            self.audio.append(audio_seconds)
-
-    heard = Heard()
-    scheduler = Scheduler(max_batch_size=3, batch_wait=0.0, meter=heard)
-    first = hold(scheduler, engine)
-    more = [scheduler.submit(engine, job(text)) for text in ("a", "b")]
-    refused = scheduler.submit(engine, job("bad"))
-    release(engine, first, *more)
-    assert isinstance(refused.exception(WAIT), InvalidAudio)
-    scheduler.close(WAIT)
-    assert heard.n_waited == 4
-    assert sum(heard.n_rows) >= 3
-    assert heard.audio == [1 / 16_000] * 3
+def test_what_is_cancelled_while_it_is_decoded_is_done() -> None:
+    queue, engine = Queue(), Slots()
+    pair = [queue.put(engine), queue.put(engine)]
+    queue.admitted()
+    pair[0].future.cancel()
+    assert queue.take_done() == pair[:1]
+    assert queue.running == pair[1:]

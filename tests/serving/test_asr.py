@@ -14,7 +14,7 @@ import torch
 
 from whisper_service.api.log_context import SessionFilter
 from whisper_service.engine.engine import Engine
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, UnknownModel
 from whisper_service.serving import asr as asr_module
 from whisper_service.serving.answer import Answer
@@ -38,29 +38,29 @@ class FakeEngine:
         self.entered = threading.Event()
         self.fails = False
         self.warm_ups = 0
-        self.tickets: list[Ticket] = []
+        self.requests: list[Request] = []
 
     def warm_up(self) -> None:
         self.warm_ups += 1
         self._work()
 
-    def refuse(self, ticket: Ticket) -> bool:
+    def refuse(self, request: Request) -> bool:
         return False
 
-    def has_room(self, *tickets: Ticket) -> bool:
+    def has_room(self, *requests: Request) -> bool:
         return True
 
-    def admit(self, tickets: list[Ticket]) -> None:
-        self.tickets += tickets
+    def admit(self, requests: list[Request]) -> None:
+        self.requests += requests
 
     def step(self) -> None:
         self._work()
-        for ticket in self.tickets:
-            ticket.outcome = Hypothesis(self.name, 1.0)
-        self.tickets.clear()
+        for request in self.requests:
+            request.outcome = Hypothesis(self.name, 1.0)
+        self.requests.clear()
 
     def reset(self) -> None:
-        self.tickets.clear()
+        self.requests.clear()
 
     def _work(self) -> None:
         self.entered.set()
@@ -126,7 +126,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     for asr in started:
         for engine in asr.engines.values():
             engine.gate.set()
-        asr._scheduler.close(WAIT)
+        asr._worker.close(WAIT)
         if asr._second_try is not None:
             asr._second_try.cancel()
 
@@ -173,9 +173,9 @@ async def test_decoding_uses_as_many_threads_as_the_replica_has_cores(
 ) -> None:
     """Also where the decoding thread has been at work before: OpenMP counts for each thread."""
     asr = await start(asr_num_cpus=num_cpus)
-    await asyncio.wrap_future(asr._scheduler.call(lambda: torch.set_num_threads(2)))
+    await asyncio.wrap_future(asr._worker.call(lambda: torch.set_num_threads(2)))
     await asr.decode("other", JOB)
-    assert await asyncio.wrap_future(asr._scheduler.call(torch.get_num_threads)) == n_threads
+    assert await asyncio.wrap_future(asr._worker.call(torch.get_num_threads)) == n_threads
 
 
 async def test_one_load_serves_all_who_wait_and_outlives_them(start: Start) -> None:
@@ -356,7 +356,7 @@ async def test_busy_replica_is_healthy_until_one_step_takes_too_long(
     at_work = asyncio.create_task(asr.decode("mine", JOB))
     await asyncio.to_thread(engine.entered.wait, WAIT)
     await asr.check_health()
-    monkeypatch.setattr(asr._scheduler, "_busy_since", time.monotonic() - 121)
+    monkeypatch.setattr(asr._worker, "_busy_since", time.monotonic() - 121)
     with pytest.raises(RuntimeError, match="has taken more than 120 s"):
         await asr.check_health()
     engine.gate.set()
@@ -372,7 +372,7 @@ async def test_a_stuck_probe_is_noticed_too(start: Start, monkeypatch: pytest.Mo
     engine.gate.clear()
     await asr.check_health()
     await asyncio.to_thread(engine.entered.wait, WAIT)
-    monkeypatch.setattr(asr._scheduler, "_busy_since", time.monotonic() - 121)
+    monkeypatch.setattr(asr._worker, "_busy_since", time.monotonic() - 121)
     with pytest.raises(RuntimeError, match="has taken more than 120 s"):
         await asr.check_health()
 
@@ -394,7 +394,7 @@ async def test_slow_probe_does_not_hold_up_the_health_check(
 
 async def test_dead_decoding_thread_is_unhealthy(start: Start) -> None:
     asr = await start()
-    asr._scheduler.close(WAIT)
+    asr._worker.close(WAIT)
     with pytest.raises(RuntimeError, match="thread has ended"):
         await asr.check_health()
 

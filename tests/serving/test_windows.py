@@ -1,4 +1,4 @@
-"""A window's spans, from the ingress through the handle into the scheduler."""
+"""A window's spans, from the ingress through the handle into the worker."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ import pytest
 from tests.serving.test_asr import FakeEngine
 from tests.serving.test_handles import ANSWER, Handle
 from tests.spans import Spans
-from whisper_service.engine.scheduler import Scheduler
+from whisper_service.engine.worker import DecodeWorker
 from whisper_service.errors import Overloaded
 from whisper_service.serving.handles import RemoteDecoder
 from whisper_service.serving.windows import window_span
@@ -46,12 +46,12 @@ async def test_without_traces_a_job_carries_nothing() -> None:
 
 
 def test_queue_encode_and_decode_follow_one_another_below_their_window(spans: Spans) -> None:
-    scheduler = Scheduler()
+    worker = DecodeWorker()
     try:
-        with window_span(spans.tracer, "mine", JOB) as ticket:
-            scheduler.submit(FakeEngine("mine"), ticket).result(10)  # type: ignore[arg-type]
+        with window_span(spans.tracer, "mine", JOB) as request:
+            worker.submit(FakeEngine("mine"), request).result(10)  # type: ignore[arg-type]
     finally:
-        scheduler.close(10)
+        worker.close(10)
     window = spans.one("decode window")
     assert window.attributes is not None
     assert window.context is not None

@@ -15,7 +15,7 @@ from whisper_service.engine.cache import Cache
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Which rows a step is about; all int64 [R], and the same facts as ints for the host."""
+    """Which rows a step is about; all int64 [R], and the same numbers as ints for the host."""
 
     tokens: Tensor
     positions: Tensor
@@ -24,7 +24,7 @@ class Rows:
     n_positions: int
     """One more than the last position."""
     n_queries: int
-    """The most rows that listen to one slot."""
+    """The most rows of one slot."""
     queries: Tensor
     """The row's number among the rows of its slot."""
     past_mask: Tensor | None = None
@@ -89,7 +89,7 @@ def attend_audio(cache: Cache, layer: int, query: Tensor, rows: Rows) -> Tensor:
     """Attend to each row's window. query [R, n_state] -> [R, n_state].
 
     Queries are laid out by slot, so that no key or value is copied, and those of beams are read
-    once; a slot nobody listens to costs its share all the same.
+    once; a slot without rows costs its share all the same.
     """
     keys, values = cache.keys[layer], cache.values[layer]
     n_slots, n_heads, _, width = keys.shape

@@ -1,10 +1,12 @@
-"""The jobs being decoded now. Rows join and leave between two steps; a step is a token for each.
+"""The sequence groups being decoded now. They join and leave between two steps; a step is a token
+for each of their rows.
 
-Owns the cache's slots and lines, and the order of work on the device. Refuses to know who waits for
-an answer and which job comes next (`Scheduler`), and how a step is computed (`Stepper`).
+Owns the cache's slots and lines, and the order of work on the device. Refuses to know what a group
+is for (`Engine`), which comes next (`Scheduler`), and how a step is computed (`Backend`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Protocol
 
@@ -13,179 +15,182 @@ from torch import Tensor
 
 from whisper_service.engine.cache import Cache
 from whisper_service.engine.candidates import choose, likeliest
+from whisper_service.engine.device import to_device
 from whisper_service.engine.fallback import Result
-from whisper_service.engine.rules import Rules
-from whisper_service.engine.run import Run, width
+from whisper_service.engine.logit_filters import LogitFilters
+from whisper_service.engine.request import Request
 from whisper_service.engine.sampling import Candidate
-from whisper_service.engine.send import send
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.sequence_group import SequenceGroup
 
 
-class Listener(Protocol):
-    """What the batch asks of the engine that owns it."""
+class Backend(Protocol):
+    """What works on the device: `EagerBackend` or `CudaGraphBackend`."""
 
-    def listen(self, tickets: Sequence[Ticket], slots: Sequence[int]) -> None:
-        """Fill the slots with the tickets' windows."""
-
-    def begin(self, ticket: Ticket, slot: int, lines: list[int]) -> Run:
-        """Say how the ticket's job is to be decoded, now that its window is in the slot."""
-
-    def finish(self, run: Run, result: Result) -> None:
-        """Give the run's ticket its answer; the window is still in its slot."""
-
-
-class Stepper(Protocol):
-    """What works on the device: `Eager` or `Graphs`."""
-
-    def prefill(self, run: Run) -> Tensor:
-        """Take a run's prompt and its draft of n tokens; -> logits float32 [2 + n, V] where the
+    def prefill(self, group: SequenceGroup) -> Tensor:
+        """Take a group's prompt and its draft of n tokens; -> logits float32 [2 + n, V] where the
         transcript starts, at the prompt's end, and after each token of the draft."""
 
-    def step(self, runs: Sequence[Run]) -> list[list[Candidate]]:
-        """Take the runs' last tokens; -> the candidates of each row, those of a run in a row."""
+    def step(self, groups: Sequence[SequenceGroup]) -> list[list[Candidate]]:
+        """Take the groups' last tokens; -> the candidates of each row, a group's side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A group whose decode is over. It has its slot and lines until it is released."""
+
+    group: SequenceGroup
+    result: Result
 
 
 class Batch:
-    """Slots and lines, and the runs that have them. One thread.
+    """Slots and lines, and the groups that have them. One thread.
 
-    A slot's first row has the line of the same number; the lines after those are for whoever needs
-    several.
+    A slot's first row has the line of the same number; the lines after those are for groups of
+    several rows.
     """
 
-    def __init__(
-        self, stepper: Stepper, cache: Cache, n_lines: int, rules: Rules, listener: Listener
-    ) -> None:
-        self._stepper = stepper
+    def __init__(self, backend: Backend, cache: Cache, n_lines: int, filters: LogitFilters) -> None:
+        self._backend = backend
         self._cache = cache
         self._n_lines = n_lines
-        self._rules = rules
-        self._listener = listener
+        self._filters = filters
         self._device = cache.table.device
-        self._runs: list[Run] = []
+        self._groups: list[SequenceGroup] = []
         self.reset()
 
     def reset(self) -> None:
-        """Forget all runs."""
+        """Forget all groups, and free what was allocated."""
         n_slots = self._cache.n_slots
-        self._runs = []
+        self._groups = []
         self._free_slots = list(range(n_slots))
         self._free_lines = list(range(n_slots, self._n_lines))
 
     @property
     def max_width(self) -> int:
-        """The most rows a job may have."""
+        """The most rows a group may have."""
         return 1 + self._n_lines - self._cache.n_slots
 
     @property
-    def n_jobs(self) -> int:
-        return len(self._runs)
+    def n_groups(self) -> int:
+        return len(self._groups)
 
     @property
     def n_rows(self) -> int:
-        return sum(len(run.search.rows) for run in self._runs)
+        return sum(len(group.search.rows) for group in self._groups)
 
-    def has_room(self, *tickets: Ticket) -> bool:
-        """Whether the jobs could be admitted now."""
-        n_lines = sum(width(ticket.job.options) - 1 for ticket in tickets)
-        return len(tickets) <= len(self._free_slots) and n_lines <= len(self._free_lines)
+    def has_room(self, widths: Sequence[int]) -> bool:
+        """Whether groups of so many rows each could be allocated now."""
+        n_lines = sum(width - 1 for width in widths)
+        return len(widths) <= len(self._free_slots) and n_lines <= len(self._free_lines)
 
-    def admit(self, tickets: Sequence[Ticket]) -> None:
-        """Take jobs in, for which there must be room, up to their first tokens."""
+    def allocate(self, widths: Sequence[int]) -> list[list[int]]:
+        """Take a slot and lines for each group of so many rows; there must be room.
+
+        -> each group's lines, of which the first has its slot's number.
+        """
         # The lowest first: work on a GPU goes over all slots up to the last one in use.
-        slots, self._free_slots = _take(sorted(self._free_slots), len(tickets))
-        self._listener.listen(tickets, slots)
-        runs: list[Run] = []
-        for ticket, slot in zip(tickets, slots, strict=True):
-            more, self._free_lines = _take(self._free_lines, width(ticket.job.options) - 1)
-            run = self._listener.begin(ticket, slot, [slot, *more])
-            self._prefill(run)
-            runs.append(run)
-        self._runs += runs
-        self._start([run for run in runs if not run.prompt.draft])
-        for run in runs:
-            if run.prompt.draft:
-                self._follow_draft(run)
+        slots, self._free_slots = _take(sorted(self._free_slots), len(widths))
+        allocated = []
+        for slot, width in zip(slots, widths, strict=True):
+            more, self._free_lines = _take(self._free_lines, width - 1)
+            allocated.append([slot, *more])
+        return allocated
 
-    def cancel(self, ticket: Ticket) -> None:
-        """Drop a job; its slot and lines are free at once."""
-        for run in self._runs:
-            if run.ticket is ticket:
-                self._leave(run)
+    def prefill(self, groups: Sequence[SequenceGroup]) -> list[Finished]:
+        """Take in groups, whose windows are in their slots, up to their first tokens.
+
+        -> those that are over already.
+        """
+        for group in groups:
+            logits = self._backend.prefill(group)
+            group.no_speech = logits[0].softmax(-1)[group.tokenizer.no_speech]
+            group.first_logits = logits[1:]
+        self._groups += groups
+        finished = self._start([group for group in groups if not group.prompt.draft])
+        for group in groups:
+            if group.prompt.draft:
+                finished += self._follow_draft(group)
+        return finished
+
+    def decode(self) -> list[Finished]:
+        """Decode one token for every row; -> the groups that are over then."""
+        groups = list(self._groups)
+        return self._advance(groups, self._backend.step(groups)) if groups else []
+
+    def cancel(self, request: Request) -> None:
+        """Drop a request's group; its slot and lines are free at once."""
+        for group in self._groups:
+            if group.request is request:
+                self.release(group)
                 return
 
-    def step(self) -> None:
-        """Decode one token for every row; jobs that are done have their answers then."""
-        runs = list(self._runs)
-        if runs:
-            self._advance(runs, self._stepper.step(runs))
+    def release(self, group: SequenceGroup) -> None:
+        """Forget a group; its slot and lines are free."""
+        self._groups.remove(group)
+        self._free_slots.append(group.slot)
+        self._free_lines += [line for line in group.lines if line != group.slot]
 
-    def _prefill(self, run: Run) -> None:
-        logits = self._stepper.prefill(run)
-        run.no_speech = logits[0].softmax(-1)[run.tokenizer.no_speech]
-        run.first_logits = logits[1:]
-
-    def _follow_draft(self, run: Run) -> None:
+    def _follow_draft(self, group: SequenceGroup) -> list[Finished]:
         """Begin a greedy decode with what its draft has right and the token after that: speculative
         decoding (arXiv:2211.17192) with what was heard before in the place of a small model."""
-        draft, logits = run.prompt.draft, run.first_logits
+        draft, logits = group.prompt.draft, group.first_logits
         assert logits is not None
-        run.begin(self._device)
-        self._cache.table[run.prompt_line, : len(run.prompt.tokens) + len(draft)] = run.prompt_line
-        run.first_logits = logits[:1].clone() if run.has_more_temperatures else None
-        bounds = [
-            self._rules.bounds(draft[:n], None, is_timed=False) for n in range(len(draft) + 1)
+        group.begin(self._device)
+        self._cache.table[group.prompt_line, : len(group.prompt.tokens) + len(draft)] = (
+            group.prompt_line
+        )
+        group.first_logits = logits[:1].clone() if group.has_more_temperatures else None
+        constraints = [
+            self._filters.constraints(draft[:n], None, is_timed=False)
+            for n in range(len(draft) + 1)
         ]
-        self._rules.apply(logits, bounds)
+        self._filters.apply(logits, constraints)
         for candidate, guess in zip_longest(likeliest(logits), draft):
-            run.advance([[candidate]])
-            if not run.search.rows:
-                self._end_search(run)
-            if not run.search.rows or candidate.token != guess:
-                return
+            group.advance([[candidate]])
+            if not group.search.rows:
+                return self._end_search(group)
+            if candidate.token != guess:
+                break
+        return []
 
-    def _start(self, runs: Sequence[Run]) -> None:
-        """Begin the runs' decodes at their next temperatures: their first tokens."""
-        if not runs:
-            return
+    def _start(self, groups: Sequence[SequenceGroup]) -> list[Finished]:
+        """Begin the groups' decodes at their next temperatures: their first tokens."""
+        if not groups:
+            return []
         logits: list[Tensor] = []
-        for run in runs:
-            assert run.first_logits is not None
-            run.begin(self._device)
-            lines = send(run.lines, self._device)
-            self._cache.table[lines, : len(run.prompt.tokens)] = run.prompt_line
-            logits.append(run.first_logits.expand(len(run.search.rows), -1))
-            if not run.has_more_temperatures:
-                run.first_logits = None
-        bounds = [bound for run in runs for bound in run.bounds(self._rules)]
+        for group in groups:
+            assert group.first_logits is not None
+            group.begin(self._device)
+            lines = to_device(group.lines, self._device)
+            self._cache.table[lines, : len(group.prompt.tokens)] = group.prompt_line
+            logits.append(group.first_logits.expand(len(group.search.rows), -1))
+            if not group.has_more_temperatures:
+                group.first_logits = None
+        constraints = [
+            constraint for group in groups for constraint in group.constraints(self._filters)
+        ]
         masked = torch.cat(logits)
-        self._rules.apply(masked, bounds)
-        self._advance(runs, choose(masked, runs))
+        self._filters.apply(masked, constraints)
+        return self._advance(groups, choose(masked, groups))
 
-    def _advance(self, runs: Sequence[Run], found: Sequence[Sequence[Candidate]]) -> None:
-        """Let each run choose from its rows' candidates; finish what is over."""
+    def _advance(
+        self, groups: Sequence[SequenceGroup], found: Sequence[Sequence[Candidate]]
+    ) -> list[Finished]:
+        """Let each group choose from its rows' candidates; -> those that are over."""
         picked = iter(found)
         takeovers: list[tuple[int, int]] = []
-        for run in runs:
-            takeovers += run.advance([next(picked) for _ in run.search.rows])
+        for group in groups:
+            takeovers += group.advance([next(picked) for _ in group.search.rows])
         if takeovers:
-            lines, sources = send(takeovers, self._device).unbind(1)
+            lines, sources = to_device(takeovers, self._device).unbind(1)
             self._cache.table[lines] = self._cache.table[sources]
-        for run in runs:
-            if not run.search.rows:
-                self._end_search(run)
+        ended = [group for group in groups if not group.search.rows]
+        return [finished for group in ended for finished in self._end_search(group)]
 
-    def _end_search(self, run: Run) -> None:
-        result = run.judge(run.result())
-        if result is not None:
-            self._listener.finish(run, result)
-            self._leave(run)
-        else:
-            self._start([run])
-
-    def _leave(self, run: Run) -> None:
-        self._runs.remove(run)
-        self._free_slots.append(run.slot)
-        self._free_lines += [line for line in run.lines if line != run.slot]
+    def _end_search(self, group: SequenceGroup) -> list[Finished]:
+        """Take the result, or begin again at the next temperature."""
+        result = group.judge(group.result())
+        return self._start([group]) if result is None else [Finished(group, result)]
 
 
 def _take(free: list[int], n: int) -> tuple[list[int], list[int]]:

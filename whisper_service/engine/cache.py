@@ -1,4 +1,4 @@
-"""Keys and values of all windows and rows in hand, allocated once.
+"""Keys and values of all windows and rows being decoded, allocated once.
 
 A slot holds the cross-attention keys and values of one window. A line holds the self-attention keys
 and values of one row, position by position. Where the past of a row lies is a table: a beam that is
@@ -20,14 +20,14 @@ _TRANSPOSED_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The tensors; who uses which slot and line is the batch's business."""
+    """The tensors; what uses which slot and line is the batch's business."""
 
     keys: Tensor
     """[n_layers, n_slots, H, 1500, D], of the windows; in memory frame by frame or, as `engine.cpu`
     multiplies them, with all frames of a dimension side by side."""
     values: Tensor
     """[n_layers, n_slots, H, 1500, D]."""
-    heard: Tensor
+    n_frames: Tensor
     """int64 [n_slots], on the host: how many of a slot's frames hold its window."""
     past: Tensor
     """[n_layers, 2, n_lines, n_ctx, H, D]."""
@@ -57,11 +57,11 @@ class Cache:
             frames = slice(begin, begin + step)
             target[:, :, frames] = keys[:, :, frames]
         self.values[:, slot, :, :n_frames] = values
-        self.heard[slot] = n_frames
+        self.n_frames[slot] = n_frames
 
     def window(self, layer: int, slot: int) -> tuple[Tensor, Tensor]:
         """Keys and values [H, n, D] of the n frames a slot holds."""
-        n_frames = int(self.heard[slot])
+        n_frames = int(self.n_frames[slot])
         return self.keys[layer, slot, :, :n_frames], self.values[layer, slot, :, :n_frames]
 
     @property
@@ -96,7 +96,7 @@ def allocate(
     return Cache(
         keys=keys,
         values=_zeros(shape, dtype, device),
-        heard=torch.full((n_slots,), dims.n_audio_ctx),
+        n_frames=torch.full((n_slots,), dims.n_audio_ctx),
         past=_zeros((layers, 2, n_lines, dims.n_text_ctx, heads, width), dtype, device),
         table=lines[:, None].repeat(1, dims.n_text_ctx),
     )

@@ -6,24 +6,24 @@ import torch
 from torch import Tensor
 
 from whisper_service.engine.cpu import topk
-from whisper_service.engine.run import Run
 from whisper_service.engine.sampling import Candidate
+from whisper_service.engine.sequence_group import SequenceGroup
 
 
-def choose(logits: Tensor, runs: Sequence[Run]) -> list[list[Candidate]]:
-    """Choose each row's candidates from masked logits float32 [R, V], those of a run side by
+def choose(logits: Tensor, groups: Sequence[SequenceGroup]) -> list[list[Candidate]]:
+    """Choose each row's candidates from masked logits float32 [R, V], those of a group side by
     side."""
-    best = _best(logits, max(run.search.n_candidates for run in runs))
+    best = _best(logits, max(group.search.n_candidates for group in groups))
     starts, n_rows = [], 0
-    for run in runs:
+    for group in groups:
         starts.append(n_rows)
-        n_rows += len(run.search.rows)
-    draw(best, logits, runs, starts)
+        n_rows += len(group.search.rows)
+    draw(best, logits, groups, starts)
     read = best.tolist()
     return [
-        candidates(row, run)
-        for run, start in zip(runs, starts, strict=True)
-        for row in read[start : start + len(run.search.rows)]
+        candidates(row, group)
+        for group, start in zip(groups, starts, strict=True)
+        for row in read[start : start + len(group.search.rows)]
     ]
 
 
@@ -39,23 +39,25 @@ def _best(logits: Tensor, n: int) -> Tensor:
     return torch.stack([tokens.float(), values], dim=-1)
 
 
-def candidates(row: Sequence[Sequence[float]], run: Run) -> list[Candidate]:
+def candidates(row: Sequence[Sequence[float]], group: SequenceGroup) -> list[Candidate]:
     """What was read of one row, (token, log-probability) pairs, as far as its search wants it."""
-    return [Candidate(int(token), logprob) for token, logprob in row[: run.search.n_candidates]]
+    return [Candidate(int(token), logprob) for token, logprob in row[: group.search.n_candidates]]
 
 
-def draw(best: Tensor, logits: Tensor, runs: Sequence[Run], starts: Sequence[int]) -> None:
-    """Put a drawn token in front of `best` float32 [R, k, 2] in the rows of runs that sample.
+def draw(
+    best: Tensor, logits: Tensor, groups: Sequence[SequenceGroup], starts: Sequence[int]
+) -> None:
+    """Put a drawn token in front of `best` float32 [R, k, 2] in the rows of groups that sample.
 
-    `starts`: each run's first row. What `torch.multinomial` draws, which reads from the device
-    twice to see whether its chances are sound.
+    `starts`: each group's first row. What `torch.multinomial` draws, which reads from the device
+    twice to see whether its probabilities are sound.
     """
-    for run, start in zip(runs, starts, strict=True):
-        if run.search.temperature <= 0:
+    for group, start in zip(groups, starts, strict=True):
+        if group.search.temperature <= 0:
             continue
-        rows = slice(start, start + len(run.search.rows))
-        chances = (logits[rows] / run.search.temperature).softmax(-1)
-        race = torch.empty_like(chances).exponential_(1, generator=run.generator)
-        drawn = (chances / race).argmax(-1, keepdim=True)
+        rows = slice(start, start + len(group.search.rows))
+        probs = (logits[rows] / group.search.temperature).softmax(-1)
+        exponential = torch.empty_like(probs).exponential_(1, generator=group.generator)
+        drawn = (probs / exponential).argmax(-1, keepdim=True)
         best[rows, 0, :1] = drawn.float()
         best[rows, 0, 1:] = logits[rows].log_softmax(-1).gather(1, drawn)

@@ -22,11 +22,11 @@ class Decoder:
     weights: DecoderWeights
     attention: Attention = field(default_factory=Attention)
 
-    def listen(self, cache: Cache, features: Tensor, slots: Sequence[int]) -> None:
+    def write_cross_kv(self, cache: Cache, features: Tensor, slots: Sequence[int]) -> None:
         """Put each window's cross-attention keys and values into its slot.
 
         features [B, T, n_state]: all 1,500 frames, or fewer where `attention` goes by
-        `Cache.heard`, as `engine.cpu`'s does.
+        `Cache.n_frames`, as `engine.cpu`'s does.
         """
         n_layers, _, n_heads, _, width = cache.values.shape
         n_frames = features.shape[1]
@@ -35,7 +35,7 @@ class Decoder:
             cache.write_window(slot, projected.view(n_frames, n_layers, 2, n_heads, width))
 
     def step(self, cache: Cache, rows: Rows) -> Tensor:
-        """Take one token per row; -> the states float32 [R, n_state] that say the next."""
+        """Take one token per row; -> states float32 [R, n_state], for the next one."""
         cache.table[rows.lines, rows.positions] = rows.lines.int()
         x = self._embed(rows.tokens, rows.positions)
         for layer, block in enumerate(self.weights.blocks):
@@ -67,8 +67,8 @@ class Decoder:
             scale = by_head.shape[-1] ** -0.5
             weighted = torch.matmul(by_head * scale, keys.transpose(1, 2)).float()
             scores += [weighted[head] for head in (heads or {}).get(layer, ())]
-            heard = torch.matmul(torch.softmax(weighted, -1).to(self._dtype), values)
-            x = x + block.cross.out(heard.transpose(0, 1).reshape(n_tokens, -1))
+            attended = torch.matmul(torch.softmax(weighted, -1).to(self._dtype), values)
+            x = x + block.cross.out(attended.transpose(0, 1).reshape(n_tokens, -1))
             x = x + self._mlp(block, x)
         return self.weights.norm(x), scores
 

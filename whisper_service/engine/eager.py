@@ -9,47 +9,51 @@ from whisper_service.engine.attention import Rows
 from whisper_service.engine.cache import Cache
 from whisper_service.engine.candidates import choose
 from whisper_service.engine.decoder import Decoder
-from whisper_service.engine.rules import Rules
-from whisper_service.engine.run import Run
+from whisper_service.engine.device import to_device
+from whisper_service.engine.logit_filters import LogitFilters
 from whisper_service.engine.sampling import Candidate
-from whisper_service.engine.send import send
+from whisper_service.engine.sequence_group import SequenceGroup
 
 
-class Eager:
-    """Decodes the runs of a batch over its cache."""
+class EagerBackend:
+    """Decodes the groups of a batch over its cache."""
 
-    def __init__(self, decoder: Decoder, cache: Cache, rules: Rules) -> None:
+    def __init__(self, decoder: Decoder, cache: Cache, filters: LogitFilters) -> None:
         self._decoder = decoder
         self._cache = cache
-        self._rules = rules
+        self._filters = filters
         self._device: torch.device = cache.table.device
 
-    def prefill(self, run: Run) -> Tensor:
-        """Take a run's prompt into its first line, which its other lines share.
+    def prefill(self, group: SequenceGroup) -> Tensor:
+        """Take a group's prompt into its first line, which its other lines share.
 
         -> logits float32 [2 + n, V] at the start of the transcript, at the prompt's end, and after
         each of the draft's n tokens.
         """
-        prompt = run.prompt
-        tokens = send([*prompt.tokens, *prompt.draft], self._device)
-        states, _ = self._decoder.prefill(self._cache, tokens, run.prompt_line, run.slot)
+        prompt = group.prompt
+        tokens = to_device([*prompt.tokens, *prompt.draft], self._device)
+        states, _ = self._decoder.prefill(self._cache, tokens, group.prompt_line, group.slot)
         start, end = prompt.sot_index, len(prompt.tokens) - 1
         return self._decoder.logits(torch.cat((states[start : start + 1], states[end:])))
 
-    def step(self, runs: Sequence[Run]) -> list[list[Candidate]]:
-        """Take the runs' last tokens; -> the candidates of each row, those of a run in a row."""
-        logits = self._decoder.logits(self._decoder.step(self._cache, self._rows(runs)))
-        bounds = [bound for run in runs for bound in run.bounds(self._rules)]
-        self._rules.apply(logits, bounds)
-        return choose(logits, runs)
-
-    def _rows(self, runs: Sequence[Run]) -> Rows:
-        flat = [
-            (said.tokens[-1], run.position, line, run.slot, number)
-            for run in runs
-            for number, (said, line) in enumerate(zip(run.search.rows, run.lines, strict=False))
+    def step(self, groups: Sequence[SequenceGroup]) -> list[list[Candidate]]:
+        """Take the groups' last tokens; -> the candidates of each row, a group's side by side."""
+        logits = self._decoder.logits(self._decoder.step(self._cache, self._rows(groups)))
+        constraints = [
+            constraint for group in groups for constraint in group.constraints(self._filters)
         ]
-        tokens, positions, lines, slots, queries = send(list(zip(*flat, strict=True)), self._device)
+        self._filters.apply(logits, constraints)
+        return choose(logits, groups)
+
+    def _rows(self, groups: Sequence[SequenceGroup]) -> Rows:
+        flat = [
+            (beam.tokens[-1], group.position, line, group.slot, number)
+            for group in groups
+            for number, (beam, line) in enumerate(zip(group.search.rows, group.lines, strict=False))
+        ]
+        tokens, positions, lines, slots, queries = to_device(
+            list(zip(*flat, strict=True)), self._device
+        )
         return Rows(
             tokens=tokens,
             positions=positions,

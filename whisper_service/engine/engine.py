@@ -1,12 +1,11 @@
 """Jobs in, hypotheses out: one model, behind a face that says nothing of how it decodes.
 
 Owns what a job means to the model: its language, its prompt, its words. Not thread-safe: one
-thread decodes (scheduler.py). Refuses to know who asked, and what a job's audio is a part of.
+thread decodes (worker.py). Refuses to know who asked, and what a job's audio is a part of.
 """
 
 import logging
-import weakref
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,22 +16,24 @@ from torch import Tensor
 from whisper.model import Whisper
 from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
-from whisper_service.engine import answer, cache, features, footprint, words
-from whisper_service.engine.batch import Batch
+from whisper_service.engine import cache, features, footprint, words
+from whisper_service.engine.batch import Batch, Finished
 from whisper_service.engine.cpu import compiled_attention, key_panel
+from whisper_service.engine.cuda_graphs import CudaGraphBackend, CudaRecorder, Recorder
 from whisper_service.engine.decoder import Decoder
-from whisper_service.engine.eager import Eager
+from whisper_service.engine.device import Device, resolve_device, to_device
+from whisper_service.engine.eager import EagerBackend
 from whisper_service.engine.encoder import encode
 from whisper_service.engine.fallback import Result, is_silence
-from whisper_service.engine.graphs import CudaRecorder, Graphs, Recorder
-from whisper_service.engine.model import Device, load_model, resolve_device
+from whisper_service.engine.logit_filters import LogitFilters
+from whisper_service.engine.model import load_model
 from whisper_service.engine.precision import EXACT, Dtype, Precision, resolve_precision
 from whisper_service.engine.prompt import make_prompt, prefix_tokens
-from whisper_service.engine.refusal import bad_audio, bad_options
-from whisper_service.engine.rules import Rules
-from whisper_service.engine.run import Run
-from whisper_service.engine.send import send
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
+from whisper_service.engine.scheduler import Admit, QueuedRequest, Scheduler
+from whisper_service.engine.segments import to_segments
+from whisper_service.engine.sequence_group import SequenceGroup, width
+from whisper_service.engine.validation import audio_error, options_error
 from whisper_service.engine.weights import decoder_weights, encoder_weights
 from whisper_service.errors import ModelUnavailable, ServiceError
 from whisper_service.models.store import ModelStore
@@ -82,7 +83,7 @@ class Engine:
         ]
         self._encoder = encoder_weights(model, precision)
         base = self._tokenizer("transcribe", "en")
-        self.rules = Rules(base, self.dims.n_vocab, self.dims.n_audio_ctx, self._device)
+        self.filters = LogitFilters(base, self.dims.n_vocab, self.dims.n_audio_ctx, self._device)
         self._decoder = decoder = Decoder(decoder_weights(model, precision))
         if self._device.type == "cuda":
             max_batch_size = self._fitting(precision, max_batch_size)
@@ -94,13 +95,12 @@ class Engine:
         attention = compiled_attention(self._cache)
         if attention:
             self._decoder = decoder = replace(decoder, attention=attention)
-        self._may_hear_less = attention is not None
-        eager = Eager(decoder, self._cache, self.rules)
-        self.graphs = recorder and Graphs(eager, decoder, self._cache, self.rules, recorder)
-        # A proxy, since the two would else keep each other, and an unloaded model its memory.
-        self._batch = Batch(
-            self.graphs or eager, self._cache, n_lines, self.rules, weakref.proxy(self)
+        self._may_encode_less = attention is not None
+        eager = EagerBackend(decoder, self._cache, self.filters)
+        self.graphs = recorder and CudaGraphBackend(
+            eager, decoder, self._cache, self.filters, recorder
         )
+        self._batch = Batch(self.graphs or eager, self._cache, n_lines, self.filters)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -115,64 +115,72 @@ class Engine:
     # --- one batch at a time
 
     def decode(self, jobs: Sequence[DecodeJob]) -> list[Hypothesis | ServiceError]:
-        """Answer each job, in order; a job that cannot be decoded is answered with its error."""
-        tickets = [Ticket(job) for job in jobs]
-        waiting = deque(ticket for ticket in tickets if not self.refuse(ticket))
-        while any(ticket.outcome is None for ticket in tickets):
-            while joining := self._joining(waiting):
-                self.admit(joining)
-            self.step()
-        return [ticket.outcome for ticket in tickets if ticket.outcome is not None]
+        """Answer each job, in order; a job that cannot be decoded is answered with its error.
 
-    def _joining(self, waiting: deque[Ticket]) -> list[Ticket]:
-        """Take those that join the batch now off the queue."""
-        joining: list[Ticket] = []
-        most = min(self.encode_batch, self.max_batch_size - self.n_jobs)
-        while waiting and len(joining) < most and self.has_room(*joining, waiting[0]):
-            joining.append(waiting.popleft())
-        return joining
+        For whoever has the engine alone: nothing else may be decoded by it meanwhile.
+        """
+        requests = [Request(job) for job in jobs]
+        scheduler = Scheduler(
+            max_batch_size=self.max_batch_size, batch_wait=0.0, max_queued=len(requests)
+        )
+        for request in requests:
+            if not self.refuse(request):
+                scheduler.add(QueuedRequest(self, request))
+        while isinstance(decision := scheduler.schedule(now=0.0), Admit):
+            if decision.queued:
+                self.admit([queued.request for queued in decision.queued])
+            else:
+                self.step()
+            scheduler.take_done()
+        return [request.outcome for request in requests if request.outcome is not None]
 
     # --- step by step
 
     @property
     def n_jobs(self) -> int:
         """Jobs being decoded."""
-        return self._batch.n_jobs
+        return self._batch.n_groups
 
     @property
     def n_rows(self) -> int:
         """Rows the next step decodes a token for."""
         return self._batch.n_rows
 
-    def refuse(self, ticket: Ticket) -> bool:
-        """Answer a job that cannot be decoded with its error."""
-        job = ticket.job
-        widest = self._batch.max_width
-        ticket.outcome = bad_audio(job.audio) or bad_options(job, self, max_width=widest)
-        return ticket.outcome is not None
-
     @property
     def encode_batch(self) -> int:
         """Windows the encoder takes at once. One fills a CPU's cores; a GPU wants several."""
         return 1 if self._device.type == "cpu" else min(self.max_batch_size, footprint.MAX_ENCODED)
 
-    def has_room(self, *tickets: Ticket) -> bool:
-        """Whether `admit` may be called with these tickets now."""
-        return self._batch.has_room(*tickets)
+    def refuse(self, request: Request) -> bool:
+        """Answer a job that cannot be decoded with its error."""
+        job = request.job
+        widest = self._batch.max_width
+        request.outcome = audio_error(job.audio) or options_error(job, self, max_width=widest)
+        return request.outcome is not None
+
+    def has_room(self, *requests: Request) -> bool:
+        """Whether `admit` may be called with these requests now."""
+        return self._batch.has_room([width(request.job.options) for request in requests])
 
     @torch.inference_mode()
-    def admit(self, tickets: Sequence[Ticket]) -> None:
-        """Begin to decode jobs that were not refused and for which there is room."""
-        self._batch.admit(tickets)
+    def admit(self, requests: Sequence[Request]) -> None:
+        """Begin to decode jobs that were not refused and for which there is room: encode their
+        windows, prefill their prompts. A job that is done then has its request's outcome."""
+        allocated = self._batch.allocate([width(request.job.options) for request in requests])
+        self._write_windows(requests, [lines[0] for lines in allocated])
+        groups = [
+            self._open(request, lines) for request, lines in zip(requests, allocated, strict=True)
+        ]
+        self._finish(self._batch.prefill(groups))
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Decode a token for every row. A job that is done then has its ticket's outcome."""
-        self._batch.step()
+        """Decode a token for every row. A job that is done then has its request's outcome."""
+        self._finish(self._batch.decode())
 
-    def cancel(self, ticket: Ticket) -> None:
-        """Drop a job that is being decoded; its place is free at once."""
-        self._batch.cancel(ticket)
+    def cancel(self, request: Request) -> None:
+        """Drop a job that is being decoded; its slot is free at once."""
+        self._batch.cancel(request)
 
     def reset(self) -> None:
         """Drop all jobs."""
@@ -184,10 +192,10 @@ class Engine:
     def detect_language(self, audio: Audio) -> LanguageDetection:
         """Say which language the first 30 s of `audio` are in. Raises `InvalidAudio`."""
         window = audio[:WINDOW_SAMPLES]
-        if error := bad_audio(window):
+        if error := audio_error(window):
             raise error
         scratch = self._allocate(1, 1)
-        self._decoder.listen(scratch, self._encode([window]), [0])
+        self._decoder.write_cross_kv(scratch, self._encode([window]), [0])
         return self._detect(scratch, 0, 0, None)
 
     def warm_up(self) -> None:
@@ -216,22 +224,24 @@ class Engine:
         panel = key_panel(self.dims, dtype, device)
         return cache.allocate(self.dims, n_slots, n_lines, dtype, device, panel=panel)
 
-    # --- what the batch asks
+    # --- what a job means to the model
 
-    def listen(self, tickets: Sequence[Ticket], slots: Sequence[int]) -> None:
-        """Fill the slots with the tickets' windows."""
-        jobs = [ticket.job for ticket in tickets]
+    def _write_windows(self, requests: Sequence[Request], slots: Sequence[int]) -> None:
+        """Encode the requests' windows into the slots."""
+        jobs = [request.job for request in requests]
         n_samples = max(map(self._n_samples, jobs))
         encoded = self._encode([job.audio for job in jobs], n_samples)
-        self._decoder.listen(self._cache, encoded, slots)
+        self._decoder.write_cross_kv(self._cache, encoded, slots)
 
-    def begin(self, ticket: Ticket, slot: int, lines: list[int]) -> Run:
-        """Find out the job's language and make its prompt."""
-        options = ticket.job.options
-        detection = self._language(slot, lines[0], options)
+    def _open(self, request: Request, lines: list[int]) -> SequenceGroup:
+        """Find out the language of a window that is in its slot, and make the prompt."""
+        slot, options = lines[0], request.job.options
+        detection = self._language(slot, slot, options)
         tokenizer = self._tokenizer(options.task, detection.language)
-        prompt = make_prompt(tokenizer, ticket.job, n_text_ctx=self.dims.n_text_ctx)
-        return Run(ticket, slot, lines, tokenizer, detection, prompt, self.dims.n_text_ctx)
+        prompt = make_prompt(tokenizer, request.job, n_text_ctx=self.dims.n_text_ctx)
+        return SequenceGroup(
+            request, slot, lines, tokenizer, detection, prompt, self.dims.n_text_ctx
+        )
 
     def _language(self, slot: int, line: int, options: DecodeOptions) -> LanguageDetection:
         detection = self._detect(self._cache, slot, line, options.language)
@@ -239,31 +249,37 @@ class Engine:
             return detection
         return detection.among(options.allowed_languages).or_likely(options.likely_language)
 
-    def finish(self, run: Run, result: Result) -> None:
-        """Answer the run's ticket."""
-        run.ticket.outcome = Hypothesis(
-            language=run.detection.language,
-            language_probability=run.detection.probability,
-            segments=self._segments(run, result),
+    def _finish(self, finished: Sequence[Finished]) -> None:
+        """Answer the requests of groups that are over, and give their slots back."""
+        for done in finished:
+            done.group.request.outcome = self.to_hypothesis(done.group, done.result)
+            self._batch.release(done.group)
+
+    def to_hypothesis(self, group: SequenceGroup, result: Result) -> Hypothesis:
+        """What a finished decode means; words are aligned with the window in the group's slot."""
+        return Hypothesis(
+            language=group.detection.language,
+            language_probability=group.detection.probability,
+            segments=self._segments(group, result),
         )
 
-    def _segments(self, run: Run, result: Result) -> tuple[Segment, ...]:
-        job = run.job
+    def _segments(self, group: SequenceGroup, result: Result) -> tuple[Segment, ...]:
+        job = group.job
         if is_silence(result, job.options):
             return ()
-        found = answer.to_segments(run.tokenizer, result, len(job.audio) / SAMPLE_RATE)
+        found = to_segments(group.tokenizer, result, len(job.audio) / SAMPLE_RATE)
         if not found or job.options.timestamps != "word":
             return found
-        place = (run.slot, run.prompt_line)
-        if not (prefix := prefix_tokens(run.tokenizer, job, n_text_ctx=self.dims.n_text_ctx)):
-            return self._align(self._cache, *place, run.tokenizer, job.audio, found)
-        before = Segment(0, 0.0, found[0].end, run.tokenizer.decode(list(prefix)), tokens=prefix)
-        aligned = self._align(self._cache, *place, run.tokenizer, job.audio, (before, *found))
+        place = (group.slot, group.prompt_line)
+        if not (prefix := prefix_tokens(group.tokenizer, job, n_text_ctx=self.dims.n_text_ctx)):
+            return self._align(self._cache, *place, group.tokenizer, job.audio, found)
+        before = Segment(0, 0.0, found[0].end, group.tokenizer.decode(list(prefix)), tokens=prefix)
+        aligned = self._align(self._cache, *place, group.tokenizer, job.audio, (before, *found))
         return words.without_prefix(aligned, before.text)
 
     def _n_samples(self, job: DecodeJob) -> int:
         """How much of the window is encoded, in steps of `_STEP`."""
-        if job.padding is None or not self._may_hear_less:
+        if job.padding is None or not self._may_encode_less:
             return WINDOW_SAMPLES
         wanted = len(job.audio) + int(job.padding * SAMPLE_RATE)
         return min(WINDOW_SAMPLES, -(-wanted // _STEP) * _STEP)
@@ -284,12 +300,12 @@ class Engine:
             known = language or "en"
             return LanguageDetection(known, 1.0, {known: 1.0})
         tokenizer = self._tokenizer("transcribe", "en")
-        sot = send([tokenizer.sot], self._device)
+        sot = to_device([tokenizer.sot], self._device)
         states, _ = self._decoder.prefill(where, sot, line, slot)
         logits = self._decoder.logits(states)[0]
-        codes = send(list(tokenizer.all_language_tokens), self._device)
-        chances = logits[codes].softmax(-1).tolist()
-        probabilities = dict(zip(tokenizer.all_language_codes, chances, strict=True))
+        codes = to_device(list(tokenizer.all_language_tokens), self._device)
+        probs = logits[codes].softmax(-1).tolist()
+        probabilities = dict(zip(tokenizer.all_language_codes, probs, strict=True))
         best = max(probabilities, key=probabilities.__getitem__)
         return LanguageDetection(best, probabilities[best], probabilities)
 

@@ -1,4 +1,4 @@
-"""What is measured of decoding. Who stores it is not known here.
+"""What is measured of decoding. Where it is stored is not known here.
 
 Called on the decoding thread, between the steps: it must be cheap and must not raise.
 """

@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import whisper
@@ -24,20 +24,11 @@ from whisper_service.models.weights import Weights
 
 logger = logging.getLogger(__name__)
 
-Device = Literal["auto", "cpu", "cuda"]
-
 DIGESTS = {
     "base": "effe2cf54c7d66ed936899d4627ae0522208a37a540bdef779bfbacae49d9da8",
     "tiny.en": "5048fe8b15c2457e80de6597d9b6c62924f18de7529cf57124697638fe2c035e",
 }
 """`Checkpoint.digest` of official models: their numbers are OpenAI's in whatever file they come."""
-
-
-def resolve_device(device: Device) -> torch.device:
-    """`auto` is the GPU where torch sees one."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
 
 
 def load_model(name: str, weights: Weights, device: torch.device, dtype: torch.dtype) -> Whisper:

@@ -1,4 +1,4 @@
-"""The tokens a decode begins with: what came before, what to do, what is already said."""
+"""The tokens a decode begins with: what came before, what to do, the prefix."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from whisper_service.types import DecodeJob
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the decoder is given before it says its first token."""
+    """What the decoder is given before it samples its first token."""
 
     tokens: tuple[int, ...]
     sot_index: int
     """Where `<|startoftranscript|>` stands; the probability of no speech is read there."""
     draft: tuple[int, ...] = ()
-    """What it will probably say first."""
+    """What it will probably sample first."""
 
 
 def make_prompt(tokenizer: Tokenizer, job: DecodeJob, *, n_text_ctx: int) -> Prompt:
@@ -33,12 +33,12 @@ def make_prompt(tokenizer: Tokenizer, job: DecodeJob, *, n_text_ctx: int) -> Pro
 
 
 def has_timestamps(job: DecodeJob) -> bool:
-    """Whether its decode says timestamps: after a prefix, one would end the sentence there."""
+    """Whether timestamps are decoded: after a prefix, one would end the sentence there."""
     return job.options.timestamps != "none" and not job.prefix
 
 
 def prefix_tokens(tokenizer: Tokenizer, job: DecodeJob, *, n_text_ctx: int) -> tuple[int, ...]:
-    """The last tokens of what is already said, half a context at most."""
+    """The last tokens of the prefix, half a context at most."""
     return tuple(_encode(tokenizer, job.prefix)[-(n_text_ctx // 2 - 1) :])
 
 

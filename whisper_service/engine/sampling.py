@@ -1,6 +1,6 @@
 """How one decode picks its tokens: greedy, sampled or by beam search, as openai-whisper does.
 
-A search is fed the candidates of each of its rows and says which rows go on, from which, with
+A search takes the candidates of each of its rows and answers which rows go on, from which, with
 which token. Plain numbers; it knows nothing of slots, caches and other jobs.
 """
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Beam:
     """What a row has sampled so far."""
 
     tokens: tuple[int, ...] = ()
@@ -33,33 +33,33 @@ class Search(Protocol):
     n_candidates: int
     """How many candidates it wants of each row; with `temperature`, one is drawn."""
     temperature: float
-    rows: list[Said]
+    rows: list[Beam]
     """The rows that go on; none when it is over."""
 
     def advance(self, candidates: Sequence[Sequence[Candidate]]) -> list[int]:
         """Take the candidates of each row, best first; answer which row each new row continues."""
 
-    def best(self) -> Said:
+    def best(self) -> Beam:
         """The answer, without the end-of-text token; its log-probability counts."""
 
 
 @dataclass(slots=True)
-class Vocabulary:
-    """The two facts a search needs."""
+class SpecialTokens:
+    """The tokens that mean something to a search."""
 
     eot: int
     time_begin: int
 
-    def extended(self, said: Said, candidate: Candidate) -> Said:
-        """`said` and one more token; the end of text counts, but is not kept."""
-        total = said.sum_logprob + candidate.logprob
+    def extended(self, beam: Beam, candidate: Candidate) -> Beam:
+        """`beam` and one more token; the end of text counts, but is not kept."""
+        total = beam.sum_logprob + candidate.logprob
         if candidate.token == self.eot:
-            return replace(said, sum_logprob=total)
+            return replace(beam, sum_logprob=total)
         is_time = candidate.token >= self.time_begin
-        return Said(
-            (*said.tokens, candidate.token),
+        return Beam(
+            (*beam.tokens, candidate.token),
             total,
-            candidate.token if is_time else said.last_time,
+            candidate.token if is_time else beam.last_time,
         )
 
 
@@ -67,27 +67,27 @@ class Vocabulary:
 class Sampling:
     """Greedy at temperature 0; else `width` independent samples, of which the best is taken."""
 
-    vocabulary: Vocabulary
+    special: SpecialTokens
     max_tokens: int
     temperature: float = 0.0
     width: int = 1
     length_penalty: float | None = None
     n_candidates: int = 1
-    rows: list[Said] = field(default_factory=list)
-    _done: list[tuple[int, Said]] = field(default_factory=list)
+    rows: list[Beam] = field(default_factory=list)
+    _done: list[tuple[int, Beam]] = field(default_factory=list)
     _numbers: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.rows = [Said()] * self.width
+        self.rows = [Beam()] * self.width
         self._numbers = list(range(self.width))
 
     def advance(self, candidates: Sequence[Sequence[Candidate]]) -> list[int]:
         going: list[int] = []
         rows, numbers = [], []
-        for index, (said, number) in enumerate(zip(self.rows, self._numbers, strict=True)):
+        for index, (beam, number) in enumerate(zip(self.rows, self._numbers, strict=True)):
             candidate = candidates[index][0]
-            grown = self.vocabulary.extended(said, candidate)
-            if candidate.token == self.vocabulary.eot or len(grown.tokens) >= self.max_tokens:
+            grown = self.special.extended(beam, candidate)
+            if candidate.token == self.special.eot or len(grown.tokens) >= self.max_tokens:
                 self._done.append((number, grown))
                 continue
             going.append(index)
@@ -96,37 +96,37 @@ class Sampling:
         self.rows, self._numbers = rows, numbers
         return going
 
-    def best(self) -> Said:
-        in_order = [said for _, said in sorted(self._done, key=lambda done: done[0])]
-        return max(in_order, key=lambda said: score(said, self.length_penalty))
+    def best(self) -> Beam:
+        in_order = [beam for _, beam in sorted(self._done, key=lambda done: done[0])]
+        return max(in_order, key=lambda beam: score(beam, self.length_penalty))
 
 
 @dataclass(slots=True)
-class Beam:
+class BeamSearch:
     """Beam search; `patience` lets it go on for more finished candidates than it has beams."""
 
-    vocabulary: Vocabulary
+    special: SpecialTokens
     max_tokens: int
     width: int
     patience: float = 1.0
     length_penalty: float | None = None
     temperature: float = 0.0
     n_candidates: int = 0
-    rows: list[Said] = field(default_factory=list)
-    _finished: list[Said] = field(default_factory=list)
+    rows: list[Beam] = field(default_factory=list)
+    _finished: list[Beam] = field(default_factory=list)
     _n_steps: int = 0
 
     def __post_init__(self) -> None:
         self.n_candidates = self.width + 1  # one of them may be the end
-        self.rows = [Said()]
+        self.rows = [Beam()]
 
     def advance(self, candidates: Sequence[Sequence[Candidate]]) -> list[int]:
         sources: list[int] = []
-        rows: list[Said] = []
-        finished: list[Said] = []
+        rows: list[Beam] = []
+        finished: list[Beam] = []
         for index, candidate in self._ranked(candidates):
-            grown = self.vocabulary.extended(self.rows[index], candidate)
-            if candidate.token == self.vocabulary.eot:
+            grown = self.special.extended(self.rows[index], candidate)
+            if candidate.token == self.special.eot:
                 finished.append(grown)
                 continue
             rows.append(grown)
@@ -141,8 +141,8 @@ class Beam:
             self._stop()
         return sources if self.rows else []
 
-    def best(self) -> Said:
-        return max(self._finished, key=lambda said: score(said, self.length_penalty))
+    def best(self) -> Beam:
+        return max(self._finished, key=lambda beam: score(beam, self.length_penalty))
 
     def _ranked(self, candidates: Sequence[Sequence[Candidate]]) -> list[tuple[int, Candidate]]:
         flat = [(row, candidate) for row, some in enumerate(candidates) for candidate in some]
@@ -152,19 +152,19 @@ class Beam:
 
     def _stop(self) -> None:
         """The best unfinished rows fill up what is missing of finished ones."""
-        best_first = sorted(self.rows, key=lambda said: said.sum_logprob, reverse=True)
+        best_first = sorted(self.rows, key=lambda beam: beam.sum_logprob, reverse=True)
         missing = max(0, self.width - len(self._finished))
         self._finished += best_first[:missing]
         self.rows = []
 
 
-def score(said: Said, length_penalty: float | None) -> float:
+def score(beam: Beam, length_penalty: float | None) -> float:
     """Rank by mean log-probability, or by Google NMT's length penalty (arXiv:1609.08144, eq. 14).
 
     The end-of-text token does not count as length.
     """
-    length = len(said.tokens)
+    length = len(beam.tokens)
     if length_penalty is None:
-        return said.sum_logprob / max(1, length)
+        return beam.sum_logprob / max(1, length)
     penalty: float = ((5 + length) / 6) ** length_penalty
-    return said.sum_logprob / penalty
+    return beam.sum_logprob / penalty

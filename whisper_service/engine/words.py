@@ -1,4 +1,4 @@
-"""When each word was said: openai-whisper's alignment by cross-attention (`whisper.timing`)."""
+"""When each word was spoken: openai-whisper's alignment by cross-attention (`whisper.timing`)."""
 
 import itertools
 import math
@@ -54,7 +54,7 @@ def align(
 
 def without_prefix(segments: Sequence[Segment], prefix: str) -> tuple[Segment, ...]:
     """Leave out the first segment, which is `prefix`, but for a mark that alignment joined to its
-    last word: that is the first thing that was said after it."""
+    last word: that is the first thing after it."""
     before, *found = segments
     mark = before.text[len(prefix) :]
     if not mark or not found:

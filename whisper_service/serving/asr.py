@@ -23,7 +23,7 @@ from ray import serve
 from ray.serve.exceptions import RayServeException
 
 from whisper_service.api.log_context import name_session
-from whisper_service.engine.scheduler import Scheduler
+from whisper_service.engine.worker import DecodeWorker
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, Unavailable
 from whisper_service.models import names
 from whisper_service.models.store import ModelStore
@@ -97,7 +97,7 @@ class WhisperASR:
         self._metrics = RayMetrics([WINDOW, *ENGINE_MEASURES])
         self._tracer = make_tracer(settings)
         self._replica = _replica_name()
-        self._scheduler = Scheduler(
+        self._worker = DecodeWorker(
             max_batch_size=settings.max_batch_size,
             batch_wait=settings.batch_wait,
             # Serve's `max_ongoing_requests` is the limit that callers meet; this one holds if a
@@ -151,9 +151,9 @@ class WhisperASR:
         A replica at work is healthy; an idle one decodes a moment of sound. One that has no model
         for want of weights is healthy too: a new one would not find them either.
         """
-        if not self._scheduler.is_alive:
+        if not self._worker.is_alive:
             raise RuntimeError("the decoding thread has ended")
-        busy_since = self._scheduler.busy_since
+        busy_since = self._worker.busy_since
         if busy_since is not None:
             self._refuse_if_stuck(busy_since)
         elif self._resident and not self._succeeded_lately():
@@ -163,8 +163,8 @@ class WhisperASR:
         """Serve calls this when the replica ends."""
         if second_try := getattr(self, "_second_try", None):
             second_try.cancel()
-        if scheduler := getattr(self, "_scheduler", None):
-            scheduler.close(timeout=1.0)
+        if worker := getattr(self, "_worker", None):
+            worker.close(timeout=1.0)
 
     # --- work
 
@@ -174,9 +174,9 @@ class WhisperASR:
         self._n_windows += 1
         try:
             engine = await self._engine(model_size)
-            with window_span(self._tracer, engine.name, job) as ticket:
+            with window_span(self._tracer, engine.name, job) as request:
                 # Cancelling the call cancels the future, which drops the job if it has not begun.
-                hypothesis = await asyncio.wrap_future(self._scheduler.submit(engine, ticket))
+                hypothesis = await asyncio.wrap_future(self._worker.submit(engine, request))
         finally:
             self._n_windows -= 1
         self._note(names.canonical_name(model_size), job, time.monotonic() - began)
@@ -191,9 +191,7 @@ class WhisperASR:
 
     async def _detect_language(self, model_size: str, audio: Audio) -> LanguageDetection:
         engine = await self._engine(model_size)
-        return await asyncio.wrap_future(
-            self._scheduler.call(lambda: engine.detect_language(audio))
-        )
+        return await asyncio.wrap_future(self._worker.call(lambda: engine.detect_language(audio)))
 
     def _models(self, resident: "dict[str, Engine]") -> list[ModelStatus]:
         listed = self._store.statuses(resident.keys())
@@ -255,7 +253,7 @@ class WhisperASR:
         began = time.monotonic()
         logger.info("loading model %s", name)
         engine = await asyncio.to_thread(self._load_engine, name)
-        await asyncio.wrap_future(self._scheduler.call(lambda: self._warm_up(engine)))
+        await asyncio.wrap_future(self._worker.call(lambda: self._warm_up(engine)))
         self._resident[name] = engine
         if name == self._default:
             self._stand_in_reason = None
@@ -335,7 +333,7 @@ class WhisperASR:
     async def _check(self) -> None:
         if not self._resident:
             await self._preload_again()
-        if not self._succeeded_lately() and self._scheduler.busy_since is None:
+        if not self._succeeded_lately() and self._worker.busy_since is None:
             await self._decode_probe()
 
     async def _preload_again(self) -> None:
@@ -348,7 +346,7 @@ class WhisperASR:
             raise _not_ready(error) from error
 
     def _succeeded_lately(self) -> bool:
-        success = self._scheduler.last_success
+        success = self._worker.last_success
         rest = max(_PROBE_AFTER, _PROBE_REST * self._probe_took)
         return success is not None and time.monotonic() - success < rest
 
@@ -365,7 +363,7 @@ class WhisperASR:
             engine = next(iter(self._resident.values()), None)
             if engine is None:
                 return
-            self._probe = self._scheduler.call(lambda: self._time_probe(engine))
+            self._probe = self._worker.call(lambda: self._time_probe(engine))
         with suppress(TimeoutError):  # the next check finds the replica busy, and for how long
             async with asyncio.timeout(_PROBE_WAIT):
                 await asyncio.shield(asyncio.wrap_future(self._probe))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
 from whisper_service.tracing import with_parent
 from whisper_service.types import SAMPLE_RATE, DecodeJob
 
@@ -15,9 +15,9 @@ NANO = 1_000_000_000
 
 
 @contextmanager
-def window_span(tracer: Tracer, model: str, job: DecodeJob) -> Iterator[Ticket]:
-    """Around the work on the job's ticket, whose steps become spans below this one at the end."""
-    ticket = Ticket(job)
+def window_span(tracer: Tracer, model: str, job: DecodeJob) -> Iterator[Request]:
+    """Around the work on the job's request, whose steps become spans below this one at the end."""
+    request = Request(job)
     with tracer.start_as_current_span(
         "decode window",
         context=with_parent(job.trace_parent),
@@ -25,8 +25,8 @@ def window_span(tracer: Tracer, model: str, job: DecodeJob) -> Iterator[Ticket]:
         attributes={"whisper.model": model, **job_attributes(job)},
     ) as span:
         queued = time.time()
-        yield ticket
-        _add_steps(tracer, span, (queued, ticket.admitted, ticket.encoded, time.time()))
+        yield request
+        _add_steps(tracer, span, (queued, request.admitted, request.encoded, time.time()))
 
 
 def job_attributes(job: DecodeJob) -> dict[str, str | float]:

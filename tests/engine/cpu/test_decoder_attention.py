@@ -73,7 +73,7 @@ def test_a_window_is_heard_as_far_as_it_was_encoded(
     store: cache.Cache, compiled: Attention, rows: attention.Rows
 ) -> None:
     query = torch.randn(N_ROWS, 384).to(store.values.dtype)
-    store.heard[0] = 700
+    store.n_frames[0] = 700
     ours = compiled.audio(store, 1, query, rows)
     whole = attention.attend_audio(store, 1, query, rows)
     cut = replace(store, keys=store.keys[..., :700, :], values=store.values[..., :700, :])

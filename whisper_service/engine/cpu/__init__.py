@@ -1,4 +1,4 @@
-"""Hand-written CPU code, where torch's own is slow. The only door to it: import from here.
+"""Hand-written CPU code, where torch's own is slow. Import from here alone.
 
 The engine computes the same without any of it, in torch's operations, which is what a GPU does.
 Each piece, and what it buys: docs/decisions/cpu-library.md. Refuses to know which tokens come next.

@@ -1,7 +1,7 @@
 """The decoder's attention (`engine.attention`), compiled for this CPU: each key and value is read
 once.
 
-Rows that hear the same window, the beams of a search, share what is read of it: five take a third
+Rows of the same window, the beams of a search, share what is read of it: five take a third
 more time than one. Scores, softmax and sum of a head stay in the cache of the core that works on
 it, in float32, whatever the dtype of the tensors. It needs the GNU OpenMP that torch has loaded.
 """
@@ -58,7 +58,7 @@ def compiled_attention(store: Cache) -> Attention | None:
         out = torch.empty_like(query)
         openmp.run(
             audio,
-            (query, values, rows.slots, store.heard, out),
+            (query, values, rows.slots, store.n_frames, out),
             (len(rows), n_heads, n_slots, n_frames, keys.data_ptr(), keys.stride(-1)),
         )
         return out
@@ -110,7 +110,7 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
         totals = np.empty((most, width), np.float32)
         norms = np.empty(most, np.float32)
         nothing = np.zeros(panel, np.float32).ctypes.data
-        starts = np.empty(n_rows + 1, np.int64)  # of rows side by side that hear the same window
+        starts = np.empty(n_rows + 1, np.int64)  # of rows side by side of the same window
         n_groups = 0
         for row in range(n_rows):
             is_new = row == 0 or slots[row] != slots[row - 1]
@@ -123,7 +123,7 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
             group, head = item // n_heads, item % n_heads
             row, n = starts[group], starts[group + 1] - starts[group]
             n_heard = lengths[slots[row]]
-            place = (slots[row] * n_heads + head) * width * size
+            offset = (slots[row] * n_heads + head) * width * size
             for i in range(n):
                 for j in range(width):
                     queries[i, j] = load(query[row + i, head, j])
@@ -132,7 +132,7 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
                     n,
                     queries.ctypes.data,
                     width,
-                    keys + place * n_padded + frame * size,
+                    keys + offset * n_padded + frame * size,
                     n_padded,
                     width,
                     nothing,
@@ -146,7 +146,7 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
                     n,
                     scores.ctypes.data,
                     n_padded,
-                    values + place * n_frames + column * size,
+                    values + offset * n_frames + column * size,
                     width,
                     n_heard,
                     nothing,

@@ -4,12 +4,12 @@ from typing import Protocol
 
 import numpy as np
 
-from whisper_service.engine.run import width
+from whisper_service.engine.sequence_group import width
 from whisper_service.errors import InvalidAudio, InvalidParameter, ServiceError, UnknownLanguage
 from whisper_service.types import TASKS, WINDOW_SAMPLES, WINDOW_SECONDS, Audio, DecodeJob
 
 
-class Knowledge(Protocol):
+class ModelInfo(Protocol):
     """What a model knows."""
 
     name: str
@@ -20,7 +20,7 @@ class Knowledge(Protocol):
         """Codes of its languages."""
 
 
-def bad_audio(audio: Audio) -> InvalidAudio | None:
+def audio_error(audio: Audio) -> InvalidAudio | None:
     """Refuse what is no window."""
     if audio.ndim != 1 or audio.dtype != np.float32 or not 0 < len(audio) <= WINDOW_SAMPLES:
         return InvalidAudio(
@@ -32,7 +32,7 @@ def bad_audio(audio: Audio) -> InvalidAudio | None:
     return None
 
 
-def bad_options(job: DecodeJob, model: Knowledge, *, max_width: int) -> ServiceError | None:
+def options_error(job: DecodeJob, model: ModelInfo, *, max_width: int) -> ServiceError | None:
     """Refuse what the model cannot do, and what is out of range."""
     options = job.options
     if options.task not in TASKS:
@@ -55,7 +55,7 @@ def bad_options(job: DecodeJob, model: Knowledge, *, max_width: int) -> ServiceE
     return _bad_language(options.language, model)
 
 
-def _bad_language(language: str | None, model: Knowledge) -> UnknownLanguage | None:
+def _bad_language(language: str | None, model: ModelInfo) -> UnknownLanguage | None:
     if language is None or language in model.languages:
         return None
     return UnknownLanguage(

@@ -10,10 +10,10 @@ import whisper
 
 from tests.engine.oracle import ONCE, spoken
 from tests.engine.test_same_as_whisper import AUDIO, CASES
+from whisper_service.engine.cuda_graphs import Shape, bucket
 from whisper_service.engine.engine import Engine, load_engine
-from whisper_service.engine.graphs import Shape, bucket
 from whisper_service.engine.precision import EXACT
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
 from whisper_service.models.folder import ASSETS_DIR
 from whisper_service.types import DecodeJob
 
@@ -83,14 +83,14 @@ def test_a_graph_is_recorded_once_for_each_shape() -> None:
 def test_rows_are_the_same_with_holes_beside_them(demo: Engine, engine: Engine) -> None:
     """Jobs in the first and the last slot, while those between them are cancelled."""
     engine.reset()
-    tickets = [Ticket(JOBS["greedy-dense"]) for _ in range(6)]
-    engine.admit(tickets)
-    for ticket in tickets[1:5]:
-        engine.cancel(ticket)
+    requests = [Request(JOBS["greedy-dense"]) for _ in range(6)]
+    engine.admit(requests)
+    for request in requests[1:5]:
+        engine.cancel(request)
     while engine.n_jobs:
         engine.step()
     expected = answers(demo, ["greedy-dense"])["greedy-dense"]
-    assert [spoken(tickets[i].outcome) for i in (0, 5)] == [expected, expected]
+    assert [spoken(requests[i].outcome) for i in (0, 5)] == [expected, expected]
 
 
 def test_samples_are_those_of_a_decode_without_graphs(demo: Engine, engine: Engine) -> None:
@@ -135,8 +135,8 @@ def test_a_grid_has_a_place_for_each_query_of_each_slot() -> None:
 
 @torch.inference_mode()
 def test_masks_on_the_device_are_those_of_the_host(demo: Engine) -> None:
-    rules, chance = demo.rules, np.random.default_rng(0)
-    begin = rules.time_begin
+    filters, chance = demo.filters, np.random.default_rng(0)
+    begin = filters.time_begin
     pasts = [
         (),
         (begin,),
@@ -144,16 +144,18 @@ def test_masks_on_the_device_are_those_of_the_host(demo: Engine) -> None:
         (begin, 400, begin + 9),
         (begin, 400, begin + 9, begin + 9),
     ]
-    bounds = [
-        rules.bounds(past, max((t for t in past if t >= begin), default=None), is_timed=is_timed)
+    constraints = [
+        filters.constraints(
+            past, max((t for t in past if t >= begin), default=None), is_timed=is_timed
+        )
         for past in pasts
         for is_timed in (True, False)
     ]
     for scale in (0.1, 5.0):  # where timestamps win by their sum, and where words do
-        logits = torch.tensor(chance.normal(0, scale, (len(bounds), rules.n_vocab))).float()
+        logits = torch.tensor(chance.normal(0, scale, (len(constraints), filters.n_vocab))).float()
         masked = logits.clone()
-        rules.mask(masked, torch.tensor([bound.numbers for bound in bounds]))
-        rules.apply(logits, bounds)
+        filters.mask(masked, torch.tensor([constraint.numbers for constraint in constraints]))
+        filters.apply(logits, constraints)
         assert torch.equal(masked, logits)
 
 
@@ -187,7 +189,7 @@ def test_a_gpu_says_the_same_alone_and_in_a_full_batch(on_gpu: Engine) -> None:
 def test_a_step_on_a_gpu_waits_for_it_once(on_gpu: Engine) -> None:
     """CUDA reports every wait; the read of the tokens is the only one there may be."""
     on_gpu.reset()
-    on_gpu.admit([Ticket(JOBS["greedy-dense"]) for _ in range(4)])
+    on_gpu.admit([Request(JOBS["greedy-dense"]) for _ in range(4)])
     for _ in range(3):  # the first records
         on_gpu.step()
     torch.cuda.set_sync_debug_mode("warn")

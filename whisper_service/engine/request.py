@@ -7,7 +7,7 @@ from whisper_service.types import DecodeJob, Hypothesis
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class Request:
     """A job and, once there is one, its answer."""
 
     job: DecodeJob

@@ -1,4 +1,4 @@
-"""One job's way through the batch: its place, its decodes from the first temperature to the last.
+"""One request in the batch: its slot and lines, its decodes from the first temperature to the last.
 
 Host-side bookkeeping, no device work. `Batch` feeds it candidates and asks where its rows are.
 """
@@ -12,14 +12,14 @@ from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
 
 from whisper_service.engine.fallback import Result, best, needs_fallback
+from whisper_service.engine.logit_filters import LogitFilters, TokenConstraints
 from whisper_service.engine.prompt import Prompt, has_timestamps
-from whisper_service.engine.rules import Bounds, Rules
-from whisper_service.engine.sampling import Beam, Candidate, Sampling, Search, Vocabulary
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
+from whisper_service.engine.sampling import BeamSearch, Candidate, Sampling, Search, SpecialTokens
 from whisper_service.types import DecodeJob, DecodeOptions, LanguageDetection
 
 _SEED = 0
-"""Sampling is seeded per job, so that the same audio gives the same words in any company."""
+"""Sampling is seeded per job: the same audio gives the same words whatever else is in the batch."""
 
 
 def width(options: DecodeOptions) -> int:
@@ -30,10 +30,10 @@ def width(options: DecodeOptions) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class Run:
-    """A job that has a slot for its window and a line for each of its rows."""
+class SequenceGroup:
+    """A request that has a slot for its window and a line for each of its rows."""
 
-    ticket: Ticket
+    request: Request
     slot: int
     lines: list[int]
     tokenizer: Tokenizer
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def job(self) -> DecodeJob:
-        return self.ticket.job
+        return self.request.job
 
     @property
     def is_timed(self) -> bool:
@@ -80,11 +80,11 @@ class Run:
         if temperature > 0 and self.generator is None:
             self.generator = torch.Generator(device).manual_seed(_SEED)
 
-    def bounds(self, rules: Rules) -> list[Bounds]:
-        """What each of its rows may say next."""
+    def constraints(self, filters: LogitFilters) -> list[TokenConstraints]:
+        """What may come next in each of its rows."""
         return [
-            rules.bounds(said.tokens, said.last_time, is_timed=self.is_timed)
-            for said in self.search.rows
+            filters.constraints(beam.tokens, beam.last_time, is_timed=self.is_timed)
+            for beam in self.search.rows
         ]
 
     def advance(self, candidates: Sequence[Sequence[Candidate]]) -> list[tuple[int, int]]:
@@ -124,14 +124,16 @@ class Run:
 
     def _search(self, temperature: float) -> Search:
         options = self.job.options
-        vocabulary = Vocabulary(self.tokenizer.eot, self.tokenizer.timestamp_begin)
+        special = SpecialTokens(self.tokenizer.eot, self.tokenizer.timestamp_begin)
         half = self.n_text_ctx // 2
         room = self.n_text_ctx + 1 - len(self.prompt.tokens)
         max_tokens = max(1, min(options.max_tokens or half, half, room))
         if temperature > 0:
             n = options.best_of or 1
-            return Sampling(vocabulary, max_tokens, temperature, n, options.length_penalty)
+            return Sampling(special, max_tokens, temperature, n, options.length_penalty)
         if options.beam_size is not None:
             patience = options.patience or 1.0
-            return Beam(vocabulary, max_tokens, options.beam_size, patience, options.length_penalty)
-        return Sampling(vocabulary, max_tokens)
+            return BeamSearch(
+                special, max_tokens, options.beam_size, patience, options.length_penalty
+            )
+        return Sampling(special, max_tokens)

@@ -2,9 +2,9 @@
 
 A step of large is some 800 kernels of a few microseconds each; launched one by one, they keep the
 GPU waiting for Python. A graph is a fixed list of kernels on fixed memory, so a step is laid out as
-a grid with a place for each query of each slot, up to the last slot in use, and there is a graph
-for each size of the grid that comes up (`Shape`). A place without a row is decoded like any other,
-into memory that nobody reads: no row is changed by what is beside it.
+a grid with a cell for each query of each slot, up to the last slot in use, and there is a graph
+for each size of the grid that comes up (`Shape`). A cell without a row is decoded like any other,
+into memory that is never read: no row is changed by what is beside it.
 
 Whatever a step needs from the host goes to the device in one copy, and one copy comes back.
 """
@@ -25,10 +25,10 @@ from whisper_service.engine.cache import Cache
 from whisper_service.engine.candidates import candidates, draw
 from whisper_service.engine.cpu import topk
 from whisper_service.engine.decoder import Decoder
-from whisper_service.engine.eager import Eager
-from whisper_service.engine.rules import Rules
-from whisper_service.engine.run import Run
+from whisper_service.engine.eager import EagerBackend
+from whisper_service.engine.logit_filters import LogitFilters
 from whisper_service.engine.sampling import Candidate
+from whisper_service.engine.sequence_group import SequenceGroup
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ _POSITIONS = (64, 128, 256)
 of 90 tokens ends in the second."""
 _QUERIES = (1, 2, 5, 10)
 """Rows of a slot: greedy, then beams and samples. More are decoded without a graph."""
-_FACTS = 8
-"""What is sent of a row: token, position, line, and its five bounds."""
+_INPUTS = 8
+"""What is sent of a row: token, position, line, and its five constraints."""
 
 
 class Recorder(Protocol):
@@ -95,27 +95,32 @@ class Shape:
         return self.n_queries + 1
 
 
-class Graphs:
-    """A `Stepper` whose steps are recorded when their shape first comes up, then replayed."""
+class CudaGraphBackend:
+    """A `Backend` whose steps are recorded when their shape first comes up, then replayed."""
 
     def __init__(
-        self, eager: Eager, decoder: Decoder, cache: Cache, rules: Rules, recorder: Recorder
+        self,
+        eager: EagerBackend,
+        decoder: Decoder,
+        cache: Cache,
+        filters: LogitFilters,
+        recorder: Recorder,
     ) -> None:
         self._eager = eager
         self._decoder = decoder
         self._cache = cache
-        self._rules = rules
+        self._filters = filters
         self._recorder: Recorder | None = recorder
         self._replays: dict[Shape, Replay] = {}
         self._spare = cache.n_lines - 1
         self._max_rows = cache.n_lines - 1
         device = cache.table.device
         is_pinned = device.type == "cuda"
-        self._sent = torch.zeros(self._max_rows, _FACTS, dtype=torch.int64, pin_memory=is_pinned)
-        self._facts = torch.zeros(self._max_rows, _FACTS, dtype=torch.int64, device=device)
-        self._places = torch.arange(self._max_rows, device=device)
-        self._logits = torch.zeros(self._max_rows, rules.n_vocab, device=device)
-        """Masked; only those who sample look at them after a replay."""
+        self._sent = torch.zeros(self._max_rows, _INPUTS, dtype=torch.int64, pin_memory=is_pinned)
+        self._inputs = torch.zeros(self._max_rows, _INPUTS, dtype=torch.int64, device=device)
+        self._cells = torch.arange(self._max_rows, device=device)
+        self._logits = torch.zeros(self._max_rows, filters.n_vocab, device=device)
+        """Masked; only groups that sample look at them after a replay."""
         self._best = torch.zeros(self._max_rows, _QUERIES[-1] + 1, 2, device=device)
         """Token and log-probability of each row's candidates, best first."""
 
@@ -124,20 +129,20 @@ class Graphs:
         """Those recorded so far."""
         return tuple(self._replays)
 
-    def prefill(self, run: Run) -> Tensor:
-        """See `Eager`."""
-        return self._eager.prefill(run)
+    def prefill(self, group: SequenceGroup) -> Tensor:
+        """See `EagerBackend`."""
+        return self._eager.prefill(group)
 
-    def step(self, runs: Sequence[Run]) -> list[list[Candidate]]:
-        """See `Eager`."""
-        shape = self._shape(runs)
+    def step(self, groups: Sequence[SequenceGroup]) -> list[list[Candidate]]:
+        """See `EagerBackend`."""
+        shape = self._shape(groups)
         if shape is None:
-            return self._eager.step(runs)
-        self._send(shape, runs)
+            return self._eager.step(groups)
+        self._send(shape, groups)
         if not self._is_recorded(shape):
-            return self._eager.step(runs)
+            return self._eager.step(groups)
         self._replays[shape]()
-        return self._read(shape, runs)
+        return self._read(shape, groups)
 
     def _is_recorded(self, shape: Shape) -> bool:
         """Record the shape's graph unless there is one. Where that fails, steps go on without:
@@ -148,65 +153,65 @@ class Graphs:
             return False
         try:
             self._replays[shape] = self._recorder.record(lambda: self._work(shape))
-        except RuntimeError:  # what torch raises for whatever CUDA says, want of memory included
+        except RuntimeError:  # what torch raises for any error of CUDA, want of memory included
             logger.exception("cannot record %s; steps like it are launched one by one", shape)
             self._recorder = None
         return shape in self._replays
 
-    def _shape(self, runs: Sequence[Run]) -> Shape | None:
-        """The smallest that holds the runs; None if none is recorded for so many rows."""
-        n_queries = next_of(_QUERIES, max(len(run.search.rows) for run in runs))
+    def _shape(self, groups: Sequence[SequenceGroup]) -> Shape | None:
+        """The smallest that holds the groups; None if none is recorded for so many rows."""
+        n_queries = next_of(_QUERIES, max(len(group.search.rows) for group in groups))
         if n_queries is None:
             return None
         n_ctx = self._cache.table.shape[1]
-        n_positions = next_of(_POSITIONS, 1 + max(run.position for run in runs))
+        n_positions = next_of(_POSITIONS, 1 + max(group.position for group in groups))
         shape = Shape(
-            n_slots=min(bucket(1 + max(run.slot for run in runs)), self._cache.n_slots),
+            n_slots=min(bucket(1 + max(group.slot for group in groups)), self._cache.n_slots),
             n_queries=n_queries,
             n_positions=min(n_positions or n_ctx, n_ctx),
-            is_plain=all(len(run.lines) == 1 for run in runs),
+            is_plain=all(len(group.lines) == 1 for group in groups),
         )
         return shape if shape.n_rows <= self._max_rows else None
 
-    def _send(self, shape: Shape, runs: Sequence[Run]) -> None:
-        facts = self._sent[: shape.n_rows]
-        fill(facts.numpy(), shape, runs, self._rules, self._spare)
+    def _send(self, shape: Shape, groups: Sequence[SequenceGroup]) -> None:
+        inputs = self._sent[: shape.n_rows]
+        fill(inputs.numpy(), shape, groups, self._filters, self._spare)
         # What was sent before has been used: the last step ended with a read.
-        self._facts[: shape.n_rows].copy_(facts, non_blocking=True)
+        self._inputs[: shape.n_rows].copy_(inputs, non_blocking=True)
 
     def _work(self, shape: Shape) -> None:
-        """What is recorded: from the facts to the best candidates of each row."""
-        facts = self._facts[: shape.n_rows]
-        tokens, positions, lines = facts[:, :3].unbind(1)
-        places = self._places[: shape.n_rows]
+        """What is recorded: from the inputs to the best candidates of each row."""
+        inputs = self._inputs[: shape.n_rows]
+        tokens, positions, lines = inputs[:, :3].unbind(1)
+        cells = self._cells[: shape.n_rows]
         rows = Rows(
             tokens=tokens,
             positions=positions,
             lines=lines,
-            slots=places,
+            slots=cells,
             n_positions=shape.n_positions,
             n_queries=shape.n_queries,
-            queries=places,
+            queries=cells,
         )
         rows = replace(rows, past_mask=attention.past_mask(rows, self._cache.past.dtype))
         decoder = replace(self._decoder, attention=_PLAIN if shape.is_plain else _BY_TABLE)
         logits = self._logits[: shape.n_rows]
         logits.copy_(decoder.logits(decoder.step(self._cache, rows)))
-        self._rules.mask(logits, facts[:, 3:])
+        self._filters.mask(logits, inputs[:, 3:])
         values, found = topk(logits.log_softmax(-1), shape.n_best)
         best = self._best[: shape.n_rows, : shape.n_best]
         best[..., 0] = found.float()
         best[..., 1] = values
 
-    def _read(self, shape: Shape, runs: Sequence[Run]) -> list[list[Candidate]]:
-        starts = [run.slot * shape.n_queries for run in runs]
+    def _read(self, shape: Shape, groups: Sequence[SequenceGroup]) -> list[list[Candidate]]:
+        starts = [group.slot * shape.n_queries for group in groups]
         best = self._best[: shape.n_rows, : shape.n_best]
-        draw(best, self._logits, runs, starts)
+        draw(best, self._logits, groups, starts)
         read = best.tolist()
         return [
-            candidates(row, run)
-            for run, start in zip(runs, starts, strict=True)
-            for row in read[start : start + len(run.search.rows)]
+            candidates(row, group)
+            for group, start in zip(groups, starts, strict=True)
+            for row in read[start : start + len(group.search.rows)]
         ]
 
 
@@ -227,18 +232,22 @@ def next_of(sizes: Sequence[int], n: int) -> int | None:
 
 
 def fill(
-    facts: npt.NDArray[np.int64], shape: Shape, runs: Sequence[Run], rules: Rules, spare: int
+    inputs: npt.NDArray[np.int64],
+    shape: Shape,
+    groups: Sequence[SequenceGroup],
+    filters: LogitFilters,
+    spare: int,
 ) -> None:
-    """Write what a step needs of each place of the grid, int64 [R, _FACTS].
+    """Write what a step needs of each cell of the grid, int64 [R, _INPUTS].
 
-    A place without a row says token 0 at position 0: into the line of its slot, which has no job
-    then, or into the spare line where a slot has several places.
+    A cell without a row has token 0 at position 0: into the line of its slot, which has no job
+    then, or into the spare line where a slot has several cells.
     """
-    facts[:] = 0
-    facts[:, 5] = rules.n_vocab  # all timestamps may follow
-    facts[:, 2] = np.arange(shape.n_rows) if shape.is_plain else spare
-    for run in runs:
-        start = run.slot * shape.n_queries
-        rows = zip(run.search.rows, run.lines, run.bounds(rules), strict=False)
-        for place, (said, line, bounds) in enumerate(rows, start):
-            facts[place] = (said.tokens[-1], run.position, line, *bounds.numbers)
+    inputs[:] = 0
+    inputs[:, 5] = filters.n_vocab  # all timestamps may follow
+    inputs[:, 2] = np.arange(shape.n_rows) if shape.is_plain else spare
+    for group in groups:
+        start = group.slot * shape.n_queries
+        rows = zip(group.search.rows, group.lines, group.constraints(filters), strict=False)
+        for cell, (beam, line, constraints) in enumerate(rows, start):
+            inputs[cell] = (beam.tokens[-1], group.position, line, *constraints.numbers)
