@@ -20,7 +20,7 @@ from tests.deploy.manifests import (
     serve_config,
 )
 from whisper_service.api.app import create_app
-from whisper_service.serving.asr import LEAST_DRIVER
+from whisper_service.serving.cuda import LEAST_DRIVER
 from whisper_service.settings import Settings
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

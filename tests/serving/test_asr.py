@@ -17,8 +17,10 @@ from whisper_service.engine.engine import Engine
 from whisper_service.engine.request import Request
 from whisper_service.errors import InternalError, ModelUnavailable, ServiceError, UnknownModel
 from whisper_service.serving import asr as asr_module
+from whisper_service.serving import health_probe, model_loader
 from whisper_service.serving.answer import Answer
 from whisper_service.serving.asr import WhisperASR
+from whisper_service.serving.model_loader import ModelLoader
 from whisper_service.settings import Settings
 from whisper_service.types import DecodeJob, Hypothesis, ModelStatus
 
@@ -69,16 +71,16 @@ class FakeEngine:
             raise ZeroDivisionError
 
 
-class LocalASR(WhisperASR):
-    """WhisperASR whose models are fakes; with a dict for Serve's cache."""
+class LocalLoader(ModelLoader):
+    """A loader whose models are fakes; `load_gate` holds up their loads."""
 
-    async def __init__(self, settings: Settings, missing: dict[str, str] | None = None) -> None:
+    def __init__(self, *args: Any) -> None:
         self.engines: dict[str, FakeEngine] = {}
         self.load_gate = threading.Event()
         self.load_gate.set()
         self.loading = threading.Event()
         self.loads: list[str] = []
-        await super().__init__(settings, missing)  # type: ignore[misc]
+        super().__init__(*args)
 
     def _load_engine(self, name: str) -> Engine:
         self.loads.append(name)
@@ -88,8 +90,16 @@ class LocalASR(WhisperASR):
         return self.engines[name]  # type: ignore[return-value]
 
 
+class LocalASR(WhisperASR):
+    """WhisperASR with such a loader."""
+
+    _loader: LocalLoader
+
+
 @pytest.fixture(autouse=True)
 def _no_multiplexer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a dict for Serve's cache."""
+
     def keep_all(
         load: Callable[[str], Awaitable[Any]], max_models: int
     ) -> Callable[[str], Awaitable[Any]]:
@@ -102,7 +112,8 @@ def _no_multiplexer(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return get
 
-    monkeypatch.setattr(asr_module, "_multiplexed", keep_all)
+    monkeypatch.setattr(model_loader, "_multiplexed", keep_all)
+    monkeypatch.setattr(asr_module, "ModelLoader", LocalLoader)
 
 
 Start = Callable[..., Awaitable[LocalASR]]
@@ -124,19 +135,18 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
     yield start
     for asr in started:
-        for engine in asr.engines.values():
+        for engine in asr._loader.engines.values():
             engine.gate.set()
         asr._worker.close(WAIT)
-        if asr._second_try is not None:
-            asr._second_try.cancel()
+        asr._loader.close()
 
 
 async def test_models_of_the_settings_are_loaded_and_have_decoded_before_it_is_ready(
     start: Start,
 ) -> None:
     asr = await start(preload_models="mine,other")
-    assert asr.loads == ["mine", "other"]
-    assert [engine.warm_ups for engine in asr.engines.values()] == [1, 1]
+    assert asr._loader.loads == ["mine", "other"]
+    assert [engine.warm_ups for engine in asr._loader.engines.values()] == [1, 1]
     assert await asr.check() is None
 
 
@@ -180,41 +190,41 @@ async def test_decoding_uses_as_many_threads_as_the_replica_has_cores(
 
 async def test_one_load_serves_all_who_wait_and_outlives_them(start: Start) -> None:
     asr = await start()
-    asr.load_gate.clear()
-    asr.loading.clear()
+    asr._loader.load_gate.clear()
+    asr._loader.loading.clear()
     impatient = asyncio.create_task(asr.decode("other", JOB))
     patient = asyncio.create_task(asr.decode("other", JOB))
-    await asyncio.to_thread(asr.loading.wait, WAIT)
+    await asyncio.to_thread(asr._loader.loading.wait, WAIT)
     impatient.cancel()
-    asr.load_gate.set()
+    asr._loader.load_gate.set()
     assert await patient == Answer(Hypothesis("other", 1.0), "local")
     assert impatient.cancelled()
-    assert asr.loads == ["mine", "other"]
+    assert asr._loader.loads == ["mine", "other"]
 
 
 async def test_request_during_a_long_load_is_told_to_come_back(start: Start) -> None:
     asr = await start(decode_timeout=0.05)
-    asr.load_gate.clear()
+    asr._loader.load_gate.clear()
     answer = await asr.decode("other", JOB)
     assert isinstance(answer, ModelUnavailable)
     assert "still being loaded" in answer.message
     assert answer.retry_after
-    asr.load_gate.set()
-    await asyncio.gather(*asr._loads.values())
+    asr._loader.load_gate.set()
+    await asyncio.gather(*asr._loader._loads.values())
 
 
 async def test_name_that_cannot_be_had_loads_nothing(start: Start) -> None:
     asr = await start()
     assert isinstance(await asr.decode("nonsense", JOB), UnknownModel)
     assert isinstance(await asr.decode("tiny", JOB), ModelUnavailable)
-    assert asr.loads == ["mine"]
+    assert asr._loader.loads == ["mine"]
 
 
 async def test_bug_is_answered_without_its_details(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     asr = await start()
-    asr.engines["mine"].fails = True
+    asr._loader.engines["mine"].fails = True
     answer = await asr.decode("mine", JOB)
     assert isinstance(answer, InternalError)
     assert "ZeroDivision" not in answer.message
@@ -237,7 +247,7 @@ async def test_demo_answers_in_place_of_a_default_that_cannot_be_had(
 ) -> None:
     asr = await start(default_model="tiny")
     assert await asr.check() is None
-    assert asr.loads == ["demo"]
+    assert asr._loader.loads == ["demo"]
     demo = await status_of(asr, "demo")
     assert demo.stands_in_for == "tiny"
     assert str(tmp_path / "tiny.pt") in (demo.reason or "")
@@ -245,7 +255,7 @@ async def test_demo_answers_in_place_of_a_default_that_cannot_be_had(
 
 async def test_nothing_answers_for_a_default_that_does_not_exist(start: Start) -> None:
     asr = await start(default_model="nonsense")
-    assert asr.loads == []
+    assert asr._loader.loads == []
     answer = await asr.check()
     assert answer is not None
     assert "no model 'nonsense'" in answer.message
@@ -254,34 +264,34 @@ async def test_nothing_answers_for_a_default_that_does_not_exist(start: Start) -
 async def test_a_first_load_may_take_longer_than_a_request_may(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asr_module, "_LOAD_SHARE", 1e-9)
+    monkeypatch.setattr(model_loader, "_LOAD_SHARE", 1e-9)
     asr = await start()
-    assert asr.loads == ["mine"]
+    assert asr._loader.loads == ["mine"]
     assert await asr.check() is None
 
 
 async def test_the_default_is_asked_for_again_and_takes_its_place(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asr_module, "_STAND_IN_RETRY", 0.01)
+    monkeypatch.setattr(model_loader, "_STAND_IN_RETRY", 0.01)
     asr = await start(default_model="tiny")
     (tmp_path / "tiny.pt").touch()
-    assert asr._second_try is not None
-    await asyncio.wait_for(asr._second_try, WAIT)
-    assert asr.loads == ["demo", "tiny"]
+    assert asr._loader._second_try is not None
+    await asyncio.wait_for(asr._loader._second_try, WAIT)
+    assert asr._loader.loads == ["demo", "tiny"]
     assert (await status_of(asr, "demo")).stands_in_for is None
 
 
 async def test_what_was_missing_a_moment_ago_is_not_waited_for_again(start: Start) -> None:
     asr = await start(missing={"mine": "Nobody has it."})
-    assert asr.loads == ["demo"]
+    assert asr._loader.loads == ["demo"]
     assert (await status_of(asr, "demo")).reason == "Nobody has it."
 
 
 async def test_a_default_may_go_by_a_published_name(start: Start, tmp_path: Path) -> None:
     (tmp_path / "base.pt").touch()
     asr = await start(default_model="openai/whisper-base")
-    assert asr.loads == ["base"]
+    assert asr._loader.loads == ["base"]
 
 
 async def status_of(asr: LocalASR, name: str) -> ModelStatus:
@@ -297,7 +307,7 @@ async def test_missing_model_is_tried_again_now_and_then(
     assert await asr.check() is not None
     (asr._settings.weights_dir / "late.pt").touch()
     assert await asr.check() is not None
-    monkeypatch.setattr(asr, "_retry_at", 0.0)
+    monkeypatch.setattr(asr._loader, "_retry_at", 0.0)
     assert await asr.check() is None
 
 
@@ -313,24 +323,24 @@ async def test_list_of_models_says_what_is_loaded_and_what_it_knows_of_it(start:
 
 
 def probe_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asr_module, "_PROBE_AFTER", 0.0)
-    monkeypatch.setattr(asr_module, "_PROBE_REST", 0.0)
+    monkeypatch.setattr(health_probe, "_PROBE_AFTER", 0.0)
+    monkeypatch.setattr(health_probe, "_PROBE_REST", 0.0)
 
 
 async def test_probes_of_a_slow_model_are_rare(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asr = await start()
-    monkeypatch.setattr(asr_module, "_PROBE_AFTER", 0.0)
-    monkeypatch.setattr(asr, "_probe_took", 20.0)
+    monkeypatch.setattr(health_probe, "_PROBE_AFTER", 0.0)
+    monkeypatch.setattr(asr._probe, "_probe_took", 20.0)
     await asr.check_health()
-    assert asr.engines["mine"].warm_ups == 1
+    assert asr._loader.engines["mine"].warm_ups == 1
 
 
 async def test_health_check_leaves_a_replica_alone_that_has_just_decoded(start: Start) -> None:
     asr = await start()
     await asr.check_health()
-    assert asr.engines["mine"].warm_ups == 1
+    assert asr._loader.engines["mine"].warm_ups == 1
 
 
 async def test_health_check_of_an_idle_replica_decodes(
@@ -339,8 +349,8 @@ async def test_health_check_of_an_idle_replica_decodes(
     asr = await start()
     probe_at_once(monkeypatch)
     await asr.check_health()
-    assert asr.engines["mine"].warm_ups == 2
-    asr.engines["mine"].fails = True
+    assert asr._loader.engines["mine"].warm_ups == 2
+    asr._loader.engines["mine"].fails = True
     with pytest.raises(InternalError):
         await asr.check_health()
 
@@ -350,7 +360,7 @@ async def test_busy_replica_is_healthy_until_one_step_takes_too_long(
 ) -> None:
     asr = await start(stuck_timeout=120, decode_timeout=300)
     probe_at_once(monkeypatch)
-    engine = asr.engines["mine"]
+    engine = asr._loader.engines["mine"]
     engine.entered.clear()
     engine.gate.clear()
     at_work = asyncio.create_task(asr.decode("mine", JOB))
@@ -366,8 +376,8 @@ async def test_busy_replica_is_healthy_until_one_step_takes_too_long(
 async def test_a_stuck_probe_is_noticed_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     asr = await start(stuck_timeout=120)
     probe_at_once(monkeypatch)
-    monkeypatch.setattr(asr_module, "_PROBE_WAIT", 0.01)
-    engine = asr.engines["mine"]
+    monkeypatch.setattr(health_probe, "_PROBE_WAIT", 0.01)
+    engine = asr._loader.engines["mine"]
     engine.entered.clear()
     engine.gate.clear()
     await asr.check_health()
@@ -382,14 +392,14 @@ async def test_slow_probe_does_not_hold_up_the_health_check(
 ) -> None:
     asr = await start()
     probe_at_once(monkeypatch)
-    monkeypatch.setattr(asr_module, "_PROBE_WAIT", 0.01)
-    asr.engines["mine"].gate.clear()
+    monkeypatch.setattr(health_probe, "_PROBE_WAIT", 0.01)
+    asr._loader.engines["mine"].gate.clear()
     await asr.check_health()
     await asr.check_health()
-    asr.engines["mine"].gate.set()
-    assert asr._probe is not None
-    await asyncio.wrap_future(asr._probe)
-    assert asr.engines["mine"].warm_ups == 2
+    asr._loader.engines["mine"].gate.set()
+    assert asr._probe._probe is not None
+    await asyncio.wrap_future(asr._probe._probe)
+    assert asr._loader.engines["mine"].warm_ups == 2
 
 
 async def test_dead_decoding_thread_is_unhealthy(start: Start) -> None:
@@ -413,7 +423,7 @@ async def test_the_line_of_a_window_names_its_stream(
 async def test_stats_count_windows_in_work_and_done(start: Start) -> None:
     asr = await start()
     await asr.decode("mine", JOB)
-    engine = asr.engines["mine"]
+    engine = asr._loader.engines["mine"]
     engine.gate.clear()
     engine.entered.clear()
     working = asyncio.create_task(asr.decode("mine", JOB))
