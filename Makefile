@@ -8,6 +8,7 @@
 # make lock   write locks/ anew from requirements.txt, asked of the package index
 # make audit  known weaknesses of what is locked, asked of the internet
 # make client  put whisper_client.html together from web/
+# make settings  write the rows of docs/settings.md anew from settings.py
 # make clean  remove what these made
 
 PYTHON ?= python3
@@ -31,7 +32,7 @@ BY_LINES := $(if $(filter output-sync,$(.FEATURES)),-Oline)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check types fast slow format manifests verify-manifests verify-image lock audit client clean
+.PHONY: help run test check types fast slow format manifests verify-manifests verify-image lock audit client settings clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -101,6 +102,9 @@ audit: $(BIN)/python
 
 client:
 	$(PYTHON) -m tools.build_client
+
+settings: $(VENV)/installed
+	$(BIN)/python -m tools.settings_table
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

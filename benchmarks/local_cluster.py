@@ -179,9 +179,7 @@ def _environment(spec: dict[str, Any]) -> dict[str, str]:
 def _for_here(config: dict[str, Any], n_asr: int) -> dict[str, Any]:
     config["http_options"].update(host="127.0.0.1", port=free_port())
     (application,) = config["applications"]
-    application["args"].update(
-        default_model="demo", preload_models="demo", device="cpu", asr_num_cpus=1
-    )
+    application["args"].update(default_model="demo", preload_models="demo", device="cpu")
     n_replicas = {"WhisperService": _N_SERVICE, "WhisperASR": n_asr}
     for deployment in application["deployments"]:
         n = n_replicas[deployment["name"]]

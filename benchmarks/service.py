@@ -58,7 +58,6 @@ def main() -> None:
         model_dir=folder,
         download_models=False,
         asr_num_cpus=threads,
-        asr_num_gpus=0,
         device="cpu",
     )
     torch.set_num_threads(threads)
@@ -225,10 +224,11 @@ def _service(settings: Settings, *, is_haproxy: bool) -> Iterator[tuple[str, Any
     from ray import serve
 
     from main import app
+    from whisper_service.serving.deployments import SERVICE_CPUS
 
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    cpus = (settings.asr_num_cpus or 1) + settings.service_num_cpus
+    cpus = (settings.asr_num_cpus or 1) + SERVICE_CPUS
     ray.init(address="local", num_cpus=int(cpus) + 1, include_dashboard=False)
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})

@@ -54,30 +54,30 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 def test_serve_builds_the_application_from_args_that_win_over_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WHISPER_ASR_MAX_REQUESTS", "11")
+    monkeypatch.setenv("WHISPER_MAX_BATCH_SIZE", "11")
     monkeypatch.setenv("WHISPER_ASR_NUM_CPUS", "3")
-    args = {"asr_max_requests": 12, "asr_num_gpus": 0.25}
+    args = {"max_batch_size": 12}
     application = call_user_app_builder_with_args_if_necessary(main.app, args)
     asr = options(application)["WhisperASR"]
-    assert asr.max_ongoing_requests == 12
-    assert asr.ray_actor_options == {"num_cpus": 3, "num_gpus": 0.25}
+    assert asr.max_ongoing_requests == 48
+    assert asr.ray_actor_options == {"num_cpus": 3, "num_gpus": 0}
 
 
 def test_settings_decide_the_deployments_options() -> None:
-    settings = Settings(asr_max_replicas=4, service_max_replicas=8, drain_timeout=77)
+    settings = Settings(max_streams=10, drain_timeout=77)
     deployments = options(main.app(settings))
     asr, service = deployments["WhisperASR"], deployments["WhisperService"]
-    assert asr._deployment_config.autoscaling_config.max_replicas == 4
-    assert service._deployment_config.autoscaling_config.max_replicas == 8
+    assert asr._deployment_config.autoscaling_config.max_replicas == 1
+    assert service._deployment_config.autoscaling_config.max_replicas == 1
+    assert service._deployment_config.autoscaling_config.target_ongoing_requests == 5
     assert service._deployment_config.graceful_shutdown_timeout_s == 77
     assert service._deployment_config.max_surge_percent == 100
     assert asr._deployment_config.health_check_period_s <= 2
 
 
-def test_no_gpu_is_asked_for_and_the_cpu_is_used_where_there_is_none() -> None:
+def test_no_gpu_is_asked_for_where_there_is_none() -> None:
     asr = options(main.app(Settings()))["WhisperASR"]
     assert asr.ray_actor_options["num_gpus"] == 0
-    assert asr.init_args[0].device == "cpu"
 
 
 def test_all_replicas_sign_resume_tokens_with_one_key() -> None:
@@ -201,13 +201,8 @@ def test_proxies_answer_for_replicas_that_die(monkeypatch: pytest.MonkeyPatch) -
     assert os.environ[proxy.CALLBACK_VARIABLE] == proxy.CALLBACK
 
 
-def test_more_gpus_than_there_are_is_said_instead_of_waited_for() -> None:
-    assert "asks for 2 GPUs" in str(local._missing_gpus(Settings(asr_num_gpus=2), 1))
-    assert local._missing_gpus(Settings(asr_num_gpus=0.5), 1) is None
-
-
-def test_small_machine_is_told_of_enough_cpus_for_all_replicas() -> None:
-    assert local._num_cpus(Settings(asr_max_replicas=50, asr_num_cpus=2.5)) >= 125
+def test_small_machine_is_told_of_enough_cpus_for_both_replicas() -> None:
+    assert local._num_cpus(Settings(asr_num_cpus=124.6)) == 126
 
 
 def test_terminal_is_told_where_the_models_come_from(tmp_path: Path) -> None:

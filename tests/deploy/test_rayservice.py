@@ -28,6 +28,7 @@ from tests.deploy.schema import rayservice_schema
 from whisper_service.keys.configured import check_access
 from whisper_service.keys.file import KeysError
 from whisper_service.serving import proxy
+from whisper_service.serving.limiter import max_windows
 from whisper_service.settings import Settings
 
 
@@ -109,10 +110,8 @@ def test_the_default_model_is_loaded_before_a_replica_is_ready(settings: Setting
 def test_deployments_and_settings_say_the_same(serve: Manifest, settings: Settings) -> None:
     """Where both can say it, Serve goes by the deployment, and our code by the setting."""
     asr = deployments(serve)["WhisperASR"]
-    assert asr["ray_actor_options"]["num_gpus"] == settings.asr_num_gpus
-    assert asr["ray_actor_options"]["num_cpus"] == settings.asr_num_cpus
-    assert asr["autoscaling_config"]["max_replicas"] == settings.asr_max_replicas
-    assert asr["max_ongoing_requests"] == settings.asr_max_requests
+    assert asr["max_ongoing_requests"] == max_windows(settings)
+    assert asr["autoscaling_config"]["target_ongoing_requests"] == settings.max_batch_size
 
 
 def test_the_service_knows_what_address_serve_binds(serve: Manifest, settings: Settings) -> None:
@@ -246,7 +245,7 @@ def test_a_dead_proxy_is_replaced_within_seconds(service: Manifest) -> None:
 
 
 def test_a_lost_node_is_given_up_within_seconds(service: Manifest) -> None:
-    """The head looks; streams give up after `stream_retry_timeout` without an answer."""
+    """The head looks; streams give up after `RETRY_TIMEOUT` without an answer."""
     gcs_server = (Path(ray.__file__).parent / "core/src/ray/gcs/gcs_server").read_bytes()
     head = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     environment = {item["name"]: item.get("value") for item in head["env"]}

@@ -32,6 +32,7 @@ from tests.deploy.sums import (
     room_table,
     workers,
 )
+from whisper_service.api.live.streams import MAX_CONTAINERS
 from whisper_service.settings import Settings
 
 SPOT_NOTICE = 120
@@ -133,7 +134,7 @@ def test_a_replica_has_the_cores_that_ray_counts(source: str, any_service: Manif
 
 def test_a_cpu_worker_has_memory_for_all_that_its_replicas_may_do(service: Manifest) -> None:
     group, chosen = workers(service)["cpu"], settings(service)
-    processes = chosen.max_ffmpeg + chosen.max_container_streams
+    processes = chosen.max_ffmpeg + MAX_CONTAINERS
     n_replicas = deployment(service, "WhisperService")["max_replicas_per_node"]
     store = float(group["rayStartParams"]["object-store-memory"])
     needed = n_replicas * (REPLICA + processes * FFMPEG) + store + RAY
@@ -187,7 +188,7 @@ def test_with_one_gpu_no_upgrade_waits_for_a_second() -> None:
     service = rayservice("one-gpu")
     assert service["spec"]["upgradeStrategy"]["type"] == "None"
     assert workers(service)["gpu"]["maxReplicas"] == 1
-    assert settings(service).asr_max_replicas == 1
+    assert deployment(service, "WhisperASR")["autoscaling_config"]["max_replicas"] == 1
     for other in ("gpu", "ha", "spot"):
         assert rayservice(other)["spec"]["upgradeStrategy"]["type"] == "NewCluster"
 
@@ -201,8 +202,6 @@ def test_an_overlay_changes_of_the_serve_config_what_it_says(
     (application,) = expected["applications"]
     (asr,) = (d for d in application["deployments"] if d["name"] == "WhisperASR")
     asr["autoscaling_config"][f"{bound}_replicas"] = value
-    if bound == "max":
-        application["args"]["asr_max_replicas"] = value
     assert serve_config(rayservice(overlay)) == expected
 
 

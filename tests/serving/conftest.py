@@ -62,8 +62,7 @@ def cluster(
 
     small: dict[str, Any] = {
         "asr_num_cpus": 0.1,
-        "service_num_cpus": 0.1,
-        "asr_num_gpus": 0,
+        "device": "cpu",
         "download_models": False,
         "drain_timeout": 10,
         "decode_timeout": 100,
@@ -73,7 +72,6 @@ def cluster(
         default_model="demo",
         model_dir=model_dir,
         max_loaded_models=1,
-        batch_wait=0.05,
         tracing=True,
     )
     late_settings = Settings(

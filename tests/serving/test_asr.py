@@ -159,30 +159,37 @@ async def test_a_gpu_whose_driver_is_too_old_is_refused_and_the_reason_told(
 
     monkeypatch.setattr(torch.cuda, "init", init)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(asr_module, "_assigned_resources", lambda: {"CPU": 1.0, "GPU": 1.0})
     with pytest.raises(RuntimeError) as refusal:
-        await start(asr_num_gpus=1, device=device)
+        await start(device=device)
     assert "too old (found version 12080). torch" in str(refusal.value)
     assert "CUDA 13.0, which needs NVIDIA's driver 580 or newer" in str(refusal.value)
     assert "WHISPER_DEVICE=cpu" in str(refusal.value)
 
 
-@pytest.mark.parametrize("settings", [{"asr_num_gpus": 1, "device": "cpu"}, {"asr_num_gpus": 0}])
-async def test_who_asks_for_the_cpu_or_for_no_gpu_needs_no_driver(
-    start: Start, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+@pytest.mark.parametrize(("device", "n_gpus"), [("cpu", 1), ("auto", 0)])
+async def test_who_asks_for_the_cpu_or_has_no_gpu_needs_no_driver(
+    start: Start, monkeypatch: pytest.MonkeyPatch, device: str, n_gpus: int
 ) -> None:
+    """Without one of its own it would see those of others."""
+
     def init() -> None:
         raise AssertionError("Torch not compiled with CUDA enabled")
 
     monkeypatch.setattr(torch.cuda, "init", init)
-    assert await (await start(**settings)).check() is None
+    monkeypatch.setattr(asr_module, "_assigned_resources", lambda: {"GPU": n_gpus})
+    asr = await start(device=device)
+    assert await asr.check() is None
+    assert asr._settings.device == "cpu"
 
 
 @pytest.mark.parametrize(("num_cpus", "n_threads"), [(3.0, 3), (1.5, 2), (0.5, 1)])
 async def test_decoding_uses_as_many_threads_as_the_replica_has_cores(
-    start: Start, num_cpus: float, n_threads: int
+    start: Start, monkeypatch: pytest.MonkeyPatch, num_cpus: float, n_threads: int
 ) -> None:
     """Also where the decoding thread has been at work before: OpenMP counts for each thread."""
-    asr = await start(asr_num_cpus=num_cpus)
+    monkeypatch.setattr(asr_module, "_assigned_resources", lambda: {"CPU": num_cpus})
+    asr = await start(asr_num_cpus=7)  # what Ray has given counts
     await asyncio.wrap_future(asr._worker.call(lambda: torch.set_num_threads(2)))
     await asr.decode("other", JOB)
     assert await asyncio.wrap_future(asr._worker.call(torch.get_num_threads)) == n_threads

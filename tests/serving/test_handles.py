@@ -89,10 +89,13 @@ async def test_same_window_is_sent_again_when_a_replica_goes(failure: Callable[[
     assert all(job is jobs[0] for job in jobs)
 
 
-async def test_it_gives_up_after_the_set_number_of_retries() -> None:
+async def test_it_gives_up_after_the_set_number_of_retries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("whisper_service.serving.handles.RETRIES", 2)
     handle = Handle(*[ActorDiedError() for _ in range(3)])
     with pytest.raises(Unavailable, match="3 times"):
-        await over(handle, decode_retries=2).decode("base", JOB)
+        await over(handle).decode("base", JOB)
     assert handle.script == []
 
 
@@ -177,7 +180,7 @@ async def test_files_leave_room_for_live_windows() -> None:
 async def test_files_fill_no_doors_of_replicas_that_do_not_run() -> None:
     two, three = (Answer(ANSWER.hypothesis, name) for name in ("two", "three"))
     handle = Handle(*[ANSWER, two, three], *[NEVER] * 9)
-    decoder = over(handle, max_batch_size=1, asr_max_replicas=4)
+    decoder = over(handle, max_batch_size=1)
     tasks = [asyncio.create_task(decoder.decode("base", JOB)) for _ in range(12)]
     async with asyncio.timeout(10):
         for _ in range(3 + 3 * 2):

@@ -46,7 +46,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def limiter(clock: Clock) -> FileWindowLimiter:
-    return FileWindowLimiter(per_replica=2, max_replicas=3, clock=clock)
+    return FileWindowLimiter(per_replica=2, clock=clock)
 
 
 @pytest.fixture
@@ -79,10 +79,13 @@ async def test_a_replica_that_answers_brings_its_permits(
     assert callers.inside == [0, 1, 2, 3]
 
 
-async def test_there_are_no_more_than_the_settings_have(limiter: FileWindowLimiter) -> None:
-    for number in range(10):  # replaced one after the other, say
+async def test_replicas_that_replace_each_other_have_the_permits_of_one(
+    limiter: FileWindowLimiter,
+) -> None:
+    for number in range(10):
+        limiter.replica_lost()
         limiter.answered(f"replica {number}")
-    assert limiter.limit == 6
+    assert limiter.limit == 2
 
 
 async def test_a_replica_that_is_gone_takes_its_permits_along(

@@ -28,7 +28,7 @@ from whisper_service.api.fronts.front import FindFront, Replica
 from whisper_service.api.health import health_router
 from whisper_service.api.http.errors import CatchErrors, install_error_handlers
 from whisper_service.api.http.headers import AnswerHead, StandardHeaders
-from whisper_service.api.http.limits import Limit, UploadGuard
+from whisper_service.api.http.limits import MIN_RATE, Limit, UploadGuard
 from whisper_service.api.http.prefix import PathPrefix
 from whisper_service.api.http.tracing import TraceRequests
 from whisper_service.api.live.streams import LiveStreams
@@ -83,7 +83,7 @@ def create_app(
     for front in FRONTS:
         for router in front.routers(replica):
             app.include_router(router)
-    app.include_router(tokens_router(settings, tokens))
+    app.include_router(tokens_router(tokens))
     app.include_router(catalog_router(settings, decoder))
     app.include_router(health_router(decoder, draining))
     app.include_router(stats_router(settings, decoder, board))
@@ -126,7 +126,7 @@ def _middleware(replica: Replica, tokens: Tokens) -> list[Middleware]:
             max_bytes=settings.max_upload_bytes,
             max_other_bytes=settings.max_message_bytes,
             timeout=settings.upload_timeout,
-            min_rate=settings.min_upload_rate,
+            min_rate=MIN_RATE,
             queue=replica.transcriber.queue,
         ),
     ]

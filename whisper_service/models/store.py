@@ -22,6 +22,9 @@ from whisper_service.types import ModelStatus
 
 logger = logging.getLogger(__name__)
 
+DOWNLOAD_TIMEOUT = 30.0
+"""Seconds a download may stand still before it is given up."""
+
 
 class Source(Protocol):
     """One place that weights come from."""
@@ -54,7 +57,7 @@ class ModelStore:
     @classmethod
     def of(cls, settings: Settings) -> "ModelStore":
         """The store that the settings describe."""
-        folder, timeout = settings.weights_dir, settings.download_timeout
+        folder, timeout = settings.weights_dir, DOWNLOAD_TIMEOUT
         hub = Hub(settings.hub_models, timeout=timeout)
         openai = OpenAIHost(folder, settings.openai_models_url, timeout=timeout)
         index = PackageIndex(folder, timeout=timeout)

@@ -9,8 +9,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Mapping
-from typing import TypeVar
+from typing import TypeVar, cast
 
+import ray
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
@@ -22,6 +23,7 @@ from whisper_service.serving import logs
 from whisper_service.serving.answer import Answer
 from whisper_service.serving.cuda import require_cuda
 from whisper_service.serving.health_probe import HealthProbe
+from whisper_service.serving.limiter import max_windows
 from whisper_service.serving.metrics import ENGINE_MEASURES, WINDOW, EngineMeter, RayMetrics
 from whisper_service.serving.model_loader import ModelLoader
 from whisper_service.serving.windows import window_span
@@ -53,18 +55,20 @@ class WhisperASR:
         """`missing`: models that could not be had a moment ago, and why; they are not asked for
         again at once. Raises RuntimeError where Ray has given it a GPU that cannot be used."""
         logs.use_serve_handlers(settings)
-        if settings.asr_num_gpus and settings.device != "cpu":
-            await asyncio.to_thread(require_cuda)
+        given = _assigned_resources()
+        if given is not None:
+            settings = _as_given(settings, given)
+            if given.get("GPU") and settings.device != "cpu":
+                await asyncio.to_thread(require_cuda)
         self._settings = settings
         self._metrics = RayMetrics([WINDOW, *ENGINE_MEASURES])
         self._tracer = make_tracer(settings)
         self._replica = _replica_name()
         self._worker = DecodeWorker(
             max_batch_size=settings.max_batch_size,
-            batch_wait=settings.batch_wait,
             # Serve's `max_ongoing_requests` is the limit that callers meet; this one holds if a
-            # config file has raised that and forgotten the setting.
-            max_queued=4 * settings.asr_max_requests,
+            # config file has raised that beyond all measure.
+            max_queued=4 * max_windows(settings),
             meter=EngineMeter(self._metrics),
         )
         self._loader = ModelLoader(settings, self._worker, missing or {})
@@ -146,6 +150,26 @@ class WhisperASR:
     async def _check(self) -> None:
         await self._loader.require_one()
         await self._probe.decode_if_idle(self._loader.any_resident())
+
+
+def _assigned_resources() -> Mapping[str, float] | None:
+    """What Ray has given this replica, such as `{"CPU": 2.0, "GPU": 1.0}`; None outside of Ray."""
+    try:
+        serve.get_replica_context()
+    except RayServeException:
+        return None
+    return cast("Mapping[str, float]", ray.get_runtime_context().get_assigned_resources())
+
+
+def _as_given(settings: Settings, given: Mapping[str, float]) -> Settings:
+    """The settings with the cores of the replica, and without a GPU it was not given."""
+    is_without_gpu = settings.device == "auto" and not given.get("GPU")
+    return settings.model_copy(
+        update={
+            "asr_num_cpus": given.get("CPU") or settings.asr_num_cpus,
+            "device": "cpu" if is_without_gpu else settings.device,
+        }
+    )
 
 
 def _replica_name() -> str:

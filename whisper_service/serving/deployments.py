@@ -20,6 +20,7 @@ from whisper_service.models import names
 from whisper_service.models.store import ModelStore
 from whisper_service.serving import logs
 from whisper_service.serving.asr import WhisperASR
+from whisper_service.serving.limiter import max_windows
 from whisper_service.serving.service import WhisperService
 from whisper_service.settings import Settings
 from whisper_service.tracing import check_tracing
@@ -32,8 +33,11 @@ _HEALTH_CHECK_TIMEOUT = 30.0
 _SHUTDOWN_POLL = 0.5
 """Seconds between Serve's looks at whether a stopping replica is idle."""
 _MANY_CORES = 4
-_SHARED = 0.5
-"""Of a core that torch's last thread shares with the service where there are fewer."""
+SERVICE_CPUS = 0.5
+"""Of a WhisperService replica. Where cores are few, torch's last thread shares one with it."""
+_MAX_REQUESTS = 1000
+"""Requests and sockets that Serve lets into a WhisperService replica: far above `max_streams` and
+`max_uploads`, which answer with an error where this limit would let callers hang."""
 _KEY_NAME = b"whisper-streaming:resume-key"
 
 
@@ -45,18 +49,8 @@ def build(settings: Settings, missing: Mapping[str, str] | None = None) -> Appli
     """
     check_access(settings)
     check_tracing(settings)
-    num_gpus = gpus_per_replica(settings)
-    settings = settings.model_copy(
-        update={
-            "resume_key": settings.resume_key or cluster_key(),
-            "asr_num_cpus": settings.asr_num_cpus or cpus_per_replica(settings, num_gpus),
-            "asr_num_gpus": num_gpus,
-        }
-    )
-    if settings.device == "auto" and not num_gpus:
-        # A replica that asked Ray for no GPU sees all of them all the same.
-        settings = settings.model_copy(update={"device": "cpu"})
-    asr = _asr_deployment(settings, num_gpus).bind(settings, missing)
+    settings = settings.model_copy(update={"resume_key": settings.resume_key or cluster_key()})
+    asr = _asr_deployment(settings, gpus_there(settings)).bind(settings, missing)
     return _service_deployment(settings).bind(settings, asr)
 
 
@@ -103,43 +97,45 @@ def cluster_key() -> str:
     return str(internal_kv._internal_kv_get(_KEY_NAME).decode())
 
 
-def cpus_per_replica(settings: Settings, num_gpus: float) -> float:
-    """Cores for a WhisperASR replica that the settings leave to the machine.
+def cpus_per_replica(settings: Settings, n_gpus: int) -> float:
+    """Cores for a WhisperASR replica: of the settings, else by the machine.
 
     With a GPU the work is there. Without one it is torch's threads, and one core stays free for
     sockets and ffmpeg, but for machines on which that would be a large part: there they share.
     """
-    if num_gpus:
+    if settings.asr_num_cpus:
+        return settings.asr_num_cpus
+    if n_gpus:
         return 1
     cores = os.cpu_count() or 1
-    if 1 < cores < _MANY_CORES:
-        return (cores - _SHARED) / settings.asr_max_replicas
-    return float(max(1, (cores - 1) // settings.asr_max_replicas))
+    return cores - SERVICE_CPUS if 1 < cores < _MANY_CORES else max(1, cores - 1)
 
 
-def gpus_per_replica(settings: Settings) -> float:
-    """Of the settings, else 1 where the cluster has a GPU now, else 0.
+def gpus_there(settings: Settings) -> int:
+    """GPUs that WhisperASR may have of those Ray has now.
 
-    A cluster that adds its GPU nodes later needs the setting.
+    For a cluster that adds its GPU nodes later, the Serve config says what a replica needs.
     """
-    if settings.asr_num_gpus is not None:
-        return settings.asr_num_gpus
     if settings.device == "cpu" or not ray.is_initialized():
         return 0
-    return 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+    return int(ray.cluster_resources().get("GPU", 0))
 
 
-def _asr_deployment(settings: Settings, num_gpus: float) -> serve.Deployment:
+def _asr_deployment(settings: Settings, n_gpus: int) -> serve.Deployment:
+    """A replica for each GPU, as they are needed; one where there is none."""
     return serve.deployment(
         WhisperASR,
         name="WhisperASR",
-        ray_actor_options={"num_cpus": settings.asr_num_cpus, "num_gpus": num_gpus},
+        ray_actor_options={
+            "num_cpus": cpus_per_replica(settings, n_gpus),
+            "num_gpus": min(1, n_gpus),
+        },
         autoscaling_config=AutoscalingConfig(
-            min_replicas=settings.asr_min_replicas,
-            max_replicas=settings.asr_max_replicas,
-            target_ongoing_requests=settings.asr_target_requests,
+            min_replicas=1,
+            max_replicas=max(1, n_gpus),
+            target_ongoing_requests=settings.max_batch_size,
         ),
-        max_ongoing_requests=settings.asr_max_requests,
+        max_ongoing_requests=max_windows(settings),
         # All windows that one WhisperService replica can have: it never waits in vain.
         max_queued_requests=settings.max_uploads * settings.upload_windows_in_flight
         + settings.max_streams,
@@ -156,13 +152,13 @@ def _service_deployment(settings: Settings) -> serve.Deployment:
     return serve.deployment(
         WhisperService,
         name="WhisperService",
-        ray_actor_options={"num_cpus": settings.service_num_cpus},
+        ray_actor_options={"num_cpus": SERVICE_CPUS},
         autoscaling_config=AutoscalingConfig(
-            min_replicas=settings.service_min_replicas,
-            max_replicas=settings.service_max_replicas,
-            target_ongoing_requests=settings.service_target_requests,
+            min_replicas=1,
+            max_replicas=1,
+            target_ongoing_requests=max(1, settings.max_streams // 2),
         ),
-        max_ongoing_requests=settings.service_max_requests,
+        max_ongoing_requests=_MAX_REQUESTS,
         health_check_period_s=_HEALTH_CHECK_PERIOD,
         health_check_timeout_s=_HEALTH_CHECK_TIMEOUT,
         graceful_shutdown_timeout_s=settings.drain_timeout,

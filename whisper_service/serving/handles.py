@@ -56,6 +56,9 @@ _PROVEN_FOR = 10.0
 """Seconds for which an answered window proves WhisperASR ready, so that a busy service does not
 look broken because its readiness check waits in the same queue."""
 
+RETRIES = 3
+"""Times a window is sent again after the replica that had it died."""
+
 
 class RemoteDecoder:
     """Implements `api.decoder.Decoder`. One per WhisperService replica."""
@@ -73,8 +76,7 @@ class RemoteDecoder:
         self._tracer = tracer or NoOpTracer()
         # Files keep every replica's running and next batch full and no more. The rest waits here,
         # without a deadline, and a live window does not queue behind it at the replica.
-        ahead = min(2 * settings.max_batch_size, settings.asr_max_requests)
-        self._file_windows = FileWindowLimiter(ahead, settings.asr_max_replicas)
+        self._file_windows = FileWindowLimiter(2 * settings.max_batch_size)
         self._models: list[ModelStatus] = []
         self._models_at = -math.inf
         self._ask_for_models_at = -math.inf
@@ -170,14 +172,16 @@ class RemoteDecoder:
 
     async def _send(self, handle: DeploymentHandle[Any], arguments: tuple[Any, ...]) -> Any:
         """Send a request until a replica lives long enough to answer it."""
-        for attempt in range(self._settings.decode_retries + 1):
+        for attempt in range(RETRIES + 1):
             if attempt:
                 logger.warning("a WhisperASR replica went away; sending its work again")
             try:
                 answer = await _answer(handle.remote(*arguments))
             except RayActorError:
+                self._file_windows.replica_lost()
                 continue
             if isinstance(answer, Restarting):
+                self._file_windows.replica_lost()
                 continue
             if isinstance(answer, ServiceError):
                 raise answer

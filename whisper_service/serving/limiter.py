@@ -11,19 +11,26 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from whisper_service.settings import Settings
+
 LATELY = 30.0
 """Seconds. A replica that takes longer than this for a window has enough of a queue with its share
 of the others' permits."""
+
+_MAX_WINDOWS = 32
+
+
+def max_windows(settings: Settings) -> int:
+    """Windows that Serve lets into one WhisperASR replica at once, unless a config file says
+    otherwise: several batches, so that the engine chooses which goes first."""
+    return max(_MAX_WINDOWS, 4 * settings.max_batch_size)
 
 
 class FileWindowLimiter:
     """A semaphore whose number of permits follows the answers; first come, first served."""
 
-    def __init__(
-        self, per_replica: int, max_replicas: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, per_replica: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_replica = per_replica
-        self._max_replicas = max_replicas
         self._clock = clock
         self._answered: dict[str, float] = {}
         """When each replica answered last."""
@@ -33,13 +40,17 @@ class FileWindowLimiter:
     @property
     def limit(self) -> int:
         """Permits there are now; one replica's at least, or nothing would ever be answered."""
-        n_replicas = min(max(1, len(self._answered)), self._max_replicas)
-        return n_replicas * self._per_replica
+        return max(1, len(self._answered)) * self._per_replica
 
     def answered(self, replica: str) -> None:
         """Note that a replica has just answered, be it a file's window or another."""
         self._answered[replica] = self._clock()
         self._grant()
+
+    def replica_lost(self) -> None:
+        """Note that some replica has gone. The others are counted again as they answer, so that
+        one that is replaced does not count beside its successor."""
+        self._answered.clear()
 
     @asynccontextmanager
     async def permit(self) -> AsyncIterator[None]:

@@ -135,8 +135,6 @@ def _run(settings: Settings) -> int:
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _interrupt_once)
-        if missing := _missing_gpus(settings, ray.cluster_resources().get("GPU", 0)):
-            return _fail(missing)
         problem = _deploy(settings, port)
         _print(problem or "Ready.")
         _print(_addresses(settings, port))
@@ -210,21 +208,10 @@ def _num_cpus(settings: Settings) -> int:
 
     They only count; with fewer, a replica would wait for ever on a small machine.
     """
-    from whisper_service.serving.deployments import cpus_per_replica
+    from whisper_service.serving.deployments import SERVICE_CPUS, cpus_per_replica
 
-    per_replica = settings.asr_num_cpus or cpus_per_replica(settings, num_gpus=0)
-    asked = (
-        settings.asr_max_replicas * per_replica
-        + settings.service_max_replicas * settings.service_num_cpus
-    )
+    asked = cpus_per_replica(settings, n_gpus=0) + SERVICE_CPUS
     return max(os.cpu_count() or 1, math.ceil(asked))
-
-
-def _missing_gpus(settings: Settings, there: float) -> str | None:
-    asked = settings.asr_min_replicas * (settings.asr_num_gpus or 0)
-    if asked <= there:
-        return None
-    return f"WHISPER_ASR_NUM_GPUS asks for {asked:g} GPUs in all, Ray sees {there:g} here."
 
 
 def _addresses(settings: Settings, port: int) -> str:

@@ -35,8 +35,9 @@ def keys_file(tmp_path):
 
 
 @pytest.fixture
-def app(make_app, keys_file):
-    return make_app(api_keys_file=keys_file, api_keys_check_interval=0)
+def app(make_app, keys_file, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.access.keyring.CHECK_INTERVAL", 0)
+    return make_app(api_keys_file=keys_file)
 
 
 @pytest.fixture
@@ -187,8 +188,9 @@ def test_a_broken_file_locks_nobody_out(client, keys_file, caplog):
     assert client.get("/models", headers=bearer(KEY)).status_code == 200
 
 
-def test_the_file_is_looked_at_once_an_interval(make_client, keys_file):
-    client = make_client(api_keys_file=keys_file, api_keys_check_interval=3600)
+def test_the_file_is_looked_at_once_an_interval(make_client, keys_file, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.access.keyring.CHECK_INTERVAL", 3600)
+    client = make_client(api_keys_file=keys_file)
     write_keys(keys_file, [])
     assert client.get("/models", headers=bearer(KEY)).status_code == 200
 

@@ -117,8 +117,9 @@ async def test_ffmpegs_place_is_free_before_the_last_decode_ends(upload):
             decoder.gate.set()
 
 
-async def test_ffmpegs_place_is_free_again_after_a_failure(upload):
-    transcriber = Transcriber(Settings(max_ffmpeg=1, min_audio_seconds=3), FakeDecoder())
+async def test_ffmpegs_place_is_free_again_after_a_failure(upload, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.files.transcription.MIN_SECONDS", 3)
+    transcriber = Transcriber(Settings(max_ffmpeg=1), FakeDecoder())
     for _ in range(2):
         with pytest.raises(AudioTooShort):
             await transcriber.transcribe(upload, "base", FileOptions(), soon())

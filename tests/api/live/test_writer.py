@@ -21,9 +21,10 @@ class SlowReader:
         self.received.append(code)
 
 
-async def test_a_client_that_reads_slowly_is_not_read_from():
+async def test_a_client_that_reads_slowly_is_not_read_from(monkeypatch):
+    monkeypatch.setattr("whisper_service.api.live.writer.MAX_QUEUED", 1)
     reader = SlowReader()
-    writer = SocketWriter(reader, Settings(max_stream_messages=1))
+    writer = SocketWriter(reader, Settings())
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         group.create_task(writer.run())
         for message in "abc":

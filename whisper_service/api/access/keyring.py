@@ -14,6 +14,9 @@ from whisper_service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+CHECK_INTERVAL = 5.0
+"""Seconds between two looks at the keys file: within that a change of it counts."""
+
 _Stamp = tuple[int, int, int]
 
 
@@ -26,7 +29,7 @@ class KeyRing:
         self._path = settings.api_keys_file and settings.api_keys_file.expanduser()
         self._stamp = _stamp(self._path)
         self._keys = configured_keys(settings)
-        self._next_look = clock() + settings.api_keys_check_interval
+        self._next_look = clock() + CHECK_INTERVAL
 
     def find(self, given: str) -> ApiKey | None:
         """The key that was given, if it is one."""
@@ -45,7 +48,7 @@ class KeyRing:
         now = self._clock()
         if self._path is None or now < self._next_look:
             return
-        self._next_look = now + self._settings.api_keys_check_interval
+        self._next_look = now + CHECK_INTERVAL
         stamp = await asyncio.to_thread(_stamp, self._path)
         if stamp == self._stamp:
             return

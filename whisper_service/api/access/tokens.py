@@ -29,12 +29,13 @@ from whisper_service.errors import (
     Unauthorized,
 )
 from whisper_service.keys.key import SCOPES, ApiKey, Scope
-from whisper_service.settings import Settings
 
 PREFIX = "ek_"
 """Of OpenAI's ephemeral keys; tokens of both routes are the same thing."""
 DEFAULT_SECONDS = 600
 MIN_SECONDS = 10
+MAX_SECONDS = 7200
+"""Of a token's life: it is for one sitting in a browser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class TokenRequest(Input):
 
     expires_in: int = Field(
         DEFAULT_SECONDS,
-        description="Its life in seconds, 10 to `WHISPER_TOKEN_MAX_AGE`.",
+        description="Its life in seconds, 10 to 7200.",
         examples=[DEFAULT_SECONDS],
     )
     scopes: list[Scope] | None = Field(
@@ -144,7 +145,7 @@ TOKEN_ERRORS = (
 )
 
 
-def tokens_router(settings: Settings, tokens: Tokens) -> APIRouter:
+def tokens_router(tokens: Tokens) -> APIRouter:
     """The route that makes tokens."""
     router = APIRouter(tags=["access"])
 
@@ -162,7 +163,7 @@ def tokens_router(settings: Settings, tokens: Tokens) -> APIRouter:
         """
         wanted = wanted or TokenRequest()
         grant = facts_of(request.scope).grant
-        _check(wanted, grant, settings.token_max_age)
+        _check(wanted, grant)
         response.headers["Cache-Control"] = "no-store"
         expires_at = int(time.time()) + wanted.expires_in
         return TokenBody(
@@ -172,9 +173,9 @@ def tokens_router(settings: Settings, tokens: Tokens) -> APIRouter:
     return router
 
 
-def _check(wanted: TokenRequest, grant: Grant | None, max_age: int) -> None:
-    if not MIN_SECONDS <= wanted.expires_in <= max_age:
-        allowed = f"{MIN_SECONDS} to {max_age}"
+def _check(wanted: TokenRequest, grant: Grant | None) -> None:
+    if not MIN_SECONDS <= wanted.expires_in <= MAX_SECONDS:
+        allowed = f"{MIN_SECONDS} to {MAX_SECONDS}"
         got = max(-(2**53), min(2**53, wanted.expires_in))
         raise InvalidParameter(
             f"`expires_in` is {got}; allowed is {allowed}.",

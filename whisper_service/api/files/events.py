@@ -30,6 +30,8 @@ Work = Callable[[SendEvent], Awaitable[None]]
 FIRST_WAIT = 1.0
 """Seconds the first event is waited for before the answer begins all the same: that a file cannot
 be read is mostly known sooner, and no proxy is as impatient."""
+MAX_WAITING = 16
+"""Events that may wait for a client that reads slowly; then its upload waits for it."""
 
 
 class EventsResponse(Response):
@@ -39,21 +41,18 @@ class EventsResponse(Response):
     def __init__(
         self,
         work: Work,
-        max_waiting: int,
         keepalive: float,
         headers: Mapping[str, str] | None = None,
         *,
         has_names: bool = True,
     ) -> None:
-        """`max_waiting`: events a slow reader may leave waiting before the work waits for it.
-        `keepalive`: seconds between comments.
+        """`keepalive`: seconds between comments.
 
         `has_names`: whether events carry their names outside of their data.
         """
         super().__init__(media_type="text/event-stream")
         self._more_headers = headers
         self._work = work
-        self._max_waiting = max_waiting
         self._keepalive = keepalive
         self._has_names = has_names
         self._has_begun = False
@@ -61,7 +60,7 @@ class EventsResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; raises what `work` raised before the answer began."""
-        queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(self._max_waiting)
+        queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(MAX_WAITING)
         async with task_group() as group:
             working = group.create_task(self._fill(queue, shape_of(scope)))
             first = await unless_client_leaves(receive, self._first(queue))

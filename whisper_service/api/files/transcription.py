@@ -32,6 +32,8 @@ from whisper_service.types import (
 
 NO_SPEECH = "No speech was heard in the audio."
 """The warning of a transcript without any."""
+MIN_SECONDS = 0.1
+"""Shortest audio of an upload: less holds no word."""
 
 T = TypeVar("T")
 
@@ -218,7 +220,7 @@ class Transcriber:
         settings = self._settings
         limits = DecodeLimits(
             max_seconds=settings.max_audio_seconds,
-            min_seconds=settings.min_audio_seconds,
+            min_seconds=MIN_SECONDS,
             timeout=settings.ffmpeg_timeout,
         )
         async with AsyncExitStack() as permit:

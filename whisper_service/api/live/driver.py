@@ -33,6 +33,11 @@ loop for a millisecond or two."""
 CATCH_UP = 2.0
 """Seconds a stream at its backlog limit is not read, so that TCP slows the sender down where no
 proxy is between; about one decode on a busy machine. After that it is closed."""
+MAX_TURNS = 32
+"""Turns of one stream that may wait to be decoded: commits of a Realtime session, Finalizes of a
+Deepgram request. More for long closes it."""
+RETRY_TIMEOUT = 20.0
+"""Seconds a stream waits for a decoder that is away or full before it is closed."""
 FIRST_RETRY, LAST_RETRY = 0.25, 2.0
 """Seconds between tries of a decode; Serve replaces a dead replica within about two."""
 
@@ -102,7 +107,7 @@ class StreamDriver(Generic[P]):
 
     async def wait_for_room(self) -> None:
         """Wait until there is room for more audio and more turns; raises `StreamTooFast`."""
-        seconds, turns = self._settings.max_stream_backlog, self._settings.max_stream_turns
+        seconds, turns = self._settings.max_stream_backlog, MAX_TURNS
         try:
             async with asyncio.timeout(CATCH_UP):
                 while self.backlog > seconds or len(self._pipelines) > turns:
@@ -154,7 +159,7 @@ class StreamDriver(Generic[P]):
         only away for the moment is tried again before. May be called again, to go on without what
         failed.
         """
-        retry = Retry(self._settings.stream_retry_timeout)
+        retry = Retry(RETRY_TIMEOUT)
         decode: asyncio.Task[None] | None = None
         try:
             while True:

@@ -15,6 +15,9 @@ from whisper_service.errors import Restarting
 from whisper_service.settings import Settings
 from whisper_service.types import StreamConfig
 
+MAX_CONTAINERS = 16
+"""Streams of a replica that send a container: each has an ffmpeg of its own, of some 50 MB."""
+
 
 class LiveStreams:
     """One for each replica. A socket is to `admit` itself first, then to `open`."""
@@ -32,7 +35,7 @@ class LiveStreams:
         self.draining = draining
         self._metrics = metrics
         self._streams = Limit(settings.max_streams, "streams")
-        self._containers = Limit(settings.max_container_streams, "streams of containers")
+        self._containers = Limit(MAX_CONTAINERS, "streams of containers")
         self._lag_gate = LagGate(settings.stream_admission_lag)
         self._n_open: Counter[tuple[str, str]] = Counter()
 

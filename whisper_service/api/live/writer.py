@@ -7,6 +7,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from whisper_service.settings import Settings
 
+MAX_QUEUED = 256
+"""Messages that may be queued for a client that reads slowly; with more, it is not read from."""
+
 
 class SocketWriter:
     """Sends messages in the order they were given, then the close."""
@@ -14,7 +17,6 @@ class SocketWriter:
     def __init__(self, socket: WebSocket, settings: Settings) -> None:
         self._socket = socket
         self._timeout = settings.stream_idle_timeout
-        self._max_queued = settings.max_stream_messages
         self._messages: deque[str] = deque()
         self._has_work = asyncio.Event()
         self._was_sent = asyncio.Event()
@@ -34,7 +36,7 @@ class SocketWriter:
 
     async def wait_for_room(self) -> None:
         """Wait while a client that reads slowly has too many messages queued."""
-        while len(self._messages) > self._max_queued:
+        while len(self._messages) > MAX_QUEUED:
             self._was_sent.clear()
             await self._was_sent.wait()
 

@@ -335,8 +335,9 @@ def test_what_is_no_container_closes(talk):
     assert (it.closed.rcvd.code, it.closed.rcvd.reason) == (1008, "DATA-0000")
 
 
-def test_a_container_too_many_is_denied(connect):
-    service = connect(max_container_streams=1)
+def test_a_container_too_many_is_denied(connect, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.live.streams.MAX_CONTAINERS", 1)
+    service = connect()
     with service.connect(model="whisper"):
         with pytest.raises(InvalidStatus) as refused, service.connect(model="whisper"):
             pass
@@ -350,8 +351,9 @@ def test_a_container_too_many_is_denied(connect):
 
 def test_finalizes_that_pile_up_end_the_request(talk, decoder, monkeypatch):
     monkeypatch.setattr("whisper_service.api.live.driver.CATCH_UP", 0.05)
+    monkeypatch.setattr("whisper_service.api.live.driver.MAX_TURNS", 2)
     decoder.gate.clear()
-    with talk({"max_stream_turns": 2}) as it:
+    with talk() as it:
         it.hear(spoken())
         for _ in range(3):
             it.socket.send_finalize()

@@ -248,8 +248,9 @@ async def test_whole_numbers_do_for_seconds(app):
         assert (await socket.receive())["config"]["chunk_duration"] == 5.0
 
 
-async def test_a_configuration_that_does_not_come_is_given_up(make_app):
-    async with connect(make_app(config_timeout=0.01)) as socket:
+async def test_a_configuration_that_does_not_come_is_given_up(app, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.fronts.native.stream.CONFIG_TIMEOUT", 0.01)
+    async with connect(app) as socket:
         assert (await socket.raw())["type"] == "websocket.accept"
         error, close = await socket.rest()
     assert (error["code"], close["code"]) == ("timed_out", 1008)
@@ -343,9 +344,10 @@ async def test_a_partial_in_flight_is_given_up_for_a_final(app, decoder):
     assert decoder.n_cancelled == 1
 
 
-async def test_falling_behind_is_said_once_and_nothing_is_lost(make_app, decoder):
+async def test_falling_behind_is_said_once_and_nothing_is_lost(app, decoder, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.fronts.native.session.LAG_WARNING", 2)
     decoder.gate.clear()
-    async with connect(make_app(stream_lag_warning=2), PLAIN) as socket:
+    async with connect(app, PLAIN) as socket:
         for _ in range(6):
             socket.send(level(1))
         warning = await socket.until("warning")
@@ -367,9 +369,10 @@ async def test_a_decoder_that_comes_back_loses_nothing(app, decoder):
     assert done["type"] == "done"
 
 
-async def test_a_decoder_that_stays_away_ends_the_stream(make_app, decoder):
+async def test_a_decoder_that_stays_away_ends_the_stream(app, decoder, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.live.driver.RETRY_TIMEOUT", 0)
     decoder.failures = [Unavailable("The replica died.")] * 9
-    async with connect(make_app(stream_retry_timeout=0), PLAIN) as socket:
+    async with connect(app, PLAIN) as socket:
         socket.send(level(1))
         socket.send({"type": "stop"})
         *_, error, close = await socket.rest()
@@ -553,8 +556,9 @@ async def test_stop_without_any_byte_of_a_container_is_no_error(app):
     assert (done["type"], done["duration"], close["code"]) == ("done", 0, 1000)
 
 
-async def test_a_container_too_many_is_refused(make_app):
-    app = make_app(max_container_streams=1)
+async def test_a_container_too_many_is_refused(make_app, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.live.streams.MAX_CONTAINERS", 1)
+    app = make_app()
     async with connect(app, {"encoding": "container"}) as first:
         await first.receive()
         async with connect(app, {"encoding": "container"}) as second:

@@ -14,7 +14,7 @@ def _routers(replica: Replica) -> list[APIRouter]:
     settings = replica.settings
     return [
         files_router(settings, replica.decoder, replica.transcriber),
-        stream_router(replica.streams, ResumeTokens(replica.secret, settings.resume_max_age)),
+        stream_router(replica.streams, ResumeTokens(replica.secret)),
     ]
 
 

@@ -80,7 +80,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
                 )
                 await events.done(transcript)
 
-            return EventsResponse(stream, settings.max_upload_events, settings.answer_keepalive)
+            return EventsResponse(stream, settings.answer_keepalive)
 
         async def whole() -> Response:
             transcript = await transcriber.transcribe(file, model, options, deadline)

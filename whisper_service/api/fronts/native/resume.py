@@ -13,6 +13,9 @@ from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
 from whisper_service.errors import InvalidResumeToken
 from whisper_service.policy.stream_events import StreamState
 
+MAX_AGE = 3600.0
+"""Seconds after which a resume token is refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
@@ -29,7 +32,7 @@ class ResumePoint:
 class ResumeTokens:
     """Makes and reads tokens. Every replica needs the same key."""
 
-    def __init__(self, key: str, max_age: float) -> None:
+    def __init__(self, key: str, max_age: float = MAX_AGE) -> None:
         self._serializer = URLSafeTimedSerializer(key, salt="whisper-stream-resume")
         self._max_age = max_age
 

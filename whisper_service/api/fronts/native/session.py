@@ -16,6 +16,9 @@ from whisper_service.audio.container import Container
 from whisper_service.errors import AudioTooLong, Restarting, ServiceError, StreamTooFast
 from whisper_service.policy.stream_events import Done, Event
 
+LAG_WARNING = 5.0
+"""Seconds of audio waiting from which a client is told that its stream falls behind."""
+
 
 class StreamSession:
     """One client's stream. Make it, then `run()` it once."""
@@ -33,7 +36,7 @@ class StreamSession:
         self._encoder = encoder
         self._driver = StreamDriver(streams.decoder, streams.settings, pipeline)
         self._writer = SocketWriter(socket, streams.settings)
-        self._lag = LagWatch(streams.settings.stream_lag_warning)
+        self._lag = LagWatch(LAG_WARNING)
         self._container: Container | None = None
         self._is_stopped = False
         """What the client sends now does not matter any more."""

@@ -29,6 +29,9 @@ from whisper_service.errors import (
 
 logger = logging.getLogger(__name__)
 
+CONFIG_TIMEOUT = 10.0
+"""Seconds a new socket may take to send its configuration."""
+
 
 class UpgradeRequired(InvalidRequest):
     """A request where a socket is (RFC 9110, section 15.5.22)."""
@@ -114,7 +117,7 @@ class _Handshake:
         return point
 
     async def _first_message(self, socket: WebSocket) -> str:
-        limit = self._settings.config_timeout
+        limit = CONFIG_TIMEOUT
         try:
             async with asyncio.timeout(limit):
                 message = await socket.receive()

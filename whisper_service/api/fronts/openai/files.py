@@ -130,7 +130,6 @@ class _Speech:
 
         return EventsResponse(
             work,
-            self._settings.max_upload_events,
             self._settings.answer_keepalive,
             headers,
             has_names=False,
