@@ -19,7 +19,7 @@ MODEL  ?= base
 PIP_ARGS ?=
 # Extra arguments for pytest: make test T="tests/policy -k overlap"
 T ?=
-# Processes that share the fast tests of make check; 0 runs them in one.
+# Processes that share the fast tests; 0 runs them in one.
 J ?= 2
 # Tests that need a model, a cluster, a browser, a GPU or real weights.
 SLOW := model or ray or browser or gpu or real
@@ -32,7 +32,7 @@ BY_LINES := $(if $(filter output-sync,$(.FEATURES)),-Oline)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check types fast slow format manifests verify-manifests verify-image lock audit client settings clean
+.PHONY: help run test check lint types fast slow format manifests verify-manifests verify-image lock audit client settings clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -54,24 +54,26 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 run: $(VENV)/installed
 	WHISPER_DEFAULT_MODEL=$(MODEL) $(BIN)/python -m main
 
-# All of them: the slow ones wait for clocks half of their time, in which the fast ones run.
 test: $(VENV)/installed-dev
 ifneq ($(strip $(T)),)
 	$(BIN)/python -m pytest $(T)
 else
-	@$(MAKE) --no-print-directory -j 2 $(BY_LINES) slow fast J=0
+	@$(MAKE) --no-print-directory fast
+	@$(MAKE) --no-print-directory slow
 endif
-
-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "$(SLOW)"
 
 fast: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(J) --dist worksteal -m "not ($(SLOW))"
 
-check: $(VENV)/installed-dev
+slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m "$(SLOW)"
+
+check: lint
+	@$(MAKE) --no-print-directory -j $(if $(filter 0 1,$(J)),1,2) types fast
+
+lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@$(MAKE) --no-print-directory -j $(if $(filter 0 1,$(J)),1,2) types fast
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy

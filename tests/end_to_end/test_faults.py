@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 PAUSE = bytes(2 * 16_000)
-KILLS, STREAMS = int(os.environ.get("KILLS", "2")), 4
+KILLS, STREAMS = int(os.environ.get("KILLS", "3")), 4
 """`KILLS=10 pytest tests/end_to_end/test_faults.py` takes minutes."""
 ROUNDS = KILLS
 AUDIO = (pcm("english") + PAUSE) * ROUNDS
