@@ -176,7 +176,7 @@ def test_terminal_warns_of_an_open_service_and_says_where_the_dashboards_token_i
     monkeypatch.setattr(os, "environ", {})
     settings = Settings(host="0.0.0.0", dashboard_host="0.0.0.0")
     local._prepare_environment(settings)
-    lines = local._where_to_go(settings, 8000)
+    lines = local._addresses(settings, 8000)
     assert "WARNING" in lines
     assert "`ray get-auth-token`" in lines
     assert "docker exec" in lines
@@ -192,7 +192,7 @@ def test_terminal_warns_of_an_open_service_and_says_where_the_dashboards_token_i
     ],
 )
 def test_addresses_can_be_opened_as_they_are_printed(host: str, shown: str) -> None:
-    assert shown in local._where_to_go(Settings(host=host), 8000)
+    assert shown in local._addresses(Settings(host=host), 8000)
 
 
 def test_proxies_answer_for_replicas_that_die(monkeypatch: pytest.MonkeyPatch) -> None:

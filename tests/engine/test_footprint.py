@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from whisper.model import ModelDimensions, Whisper
 
 from whisper_service.engine import cache, engine, footprint
-from whisper_service.engine.ticket import Ticket
+from whisper_service.engine.request import Request
 from whisper_service.types import SAMPLE_RATE, DecodeJob, DecodeOptions
 
 LARGE = ModelDimensions(80, 1500, 1280, 20, 32, 51865, 448, 1280, 20, 32)
@@ -65,7 +65,7 @@ def test_a_full_batch_takes_no_more_and_not_much_less(
     job = DecodeJob(audio, DecodeOptions(language="en", beam_size=footprint.LINES_PER_SLOT))
     with Peak() as peak:
         for n in (n_windows, footprint.n_slots(n_windows) - n_windows):
-            group = [Ticket(job) for _ in range(n)]
+            group = [Request(job) for _ in range(n)]
             assert full.has_room(*group)
             full.admit(group)
             full.step()

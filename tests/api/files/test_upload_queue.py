@@ -164,7 +164,7 @@ async def post(make_app):
 async def test_under_a_long_queue_uploads_are_refused_at_once_and_admitted_ones_finish(
     post, decoder, monkeypatch
 ):
-    monkeypatch.setattr(upload_queue, "_FEWEST", 2)
+    monkeypatch.setattr(upload_queue, "_MIN_ANSWERS", 2)
     for _ in range(2):
         assert (await post()).status_code == 200
     decoder.gate.clear()

@@ -47,5 +47,5 @@ def test_every_field_of_a_result_has_its_row():
     fields = [getattr(getattr(official, name), "model_fields", ()) for name in kinds]
     assert set(table) == set().union(*fields)
     results = ChannelResults(Request("id", "base", ListenQuery()), 0)
-    (told,) = results.tell([FINAL], is_finalizing=False)
+    (told,) = results.messages([FINAL], is_finalizing=False)
     assert with_status(table, "honoured", "different") == names(told)
