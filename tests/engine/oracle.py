@@ -1,7 +1,7 @@
 """openai-whisper's own decode, and whether ours is the same: for any model, any audio."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,29 +57,24 @@ def case(audio: Audio, previous_text: str = "", prefix: str = "", **options: Any
     return Case(audio, replace(ONCE, **options), asked, previous_text, prefix)
 
 
-def decoded(
-    model: Whisper, cases: Mapping[str, Case], features: Mapping[int, Tensor] | None = None
-) -> Expected:
-    """What openai-whisper makes of each case; each audio is encoded once, unless it is given as
-    `encoded` does."""
-    features = encoded(model, cases.values()) if features is None else features
+def decoded(model: Whisper, cases: Mapping[str, Case]) -> Expected:
+    """What openai-whisper makes of each case; each audio is encoded once."""
+    encoded: dict[int, Tensor] = {}
     found: Expected = {}
     for name, case in cases.items():
+        if id(case.audio) not in encoded:
+            encoded[id(case.audio)] = _encoded(model, case.audio)
         options = whisper.DecodingOptions(fp16=False, **case.whisper)
         torch.manual_seed(0)  # sampling draws what ours does
-        found[name] = whisper.decode(model, features[id(case.audio)], options)
+        found[name] = whisper.decode(model, encoded[id(case.audio)], options)
     return found
 
 
 @torch.inference_mode()
-def encoded(model: Whisper, cases: Iterable[Case]) -> dict[int, Tensor]:
-    """The encoder's output for each audio, by its id."""
-    found: dict[int, Tensor] = {}
-    for case in cases:
-        if id(case.audio) not in found:
-            mel = log_mel_spectrogram(pad_or_trim(case.audio), model.dims.n_mels)
-            found[id(case.audio)] = model.encoder(mel[None])[0]
-    return found
+def _encoded(model: Whisper, audio: Audio) -> Tensor:
+    mel = log_mel_spectrogram(pad_or_trim(audio), model.dims.n_mels)
+    features: Tensor = model.encoder(mel[None])[0]
+    return features
 
 
 def recorded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Results:
