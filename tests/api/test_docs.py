@@ -16,9 +16,7 @@ from whisper_service.api.fronts.native.messages import (
     ServerMessage,
     Stop,
 )
-from whisper_service.api.schemas.forms import (
-    TranscribeForm,
-)
+from whisper_service.api.schemas.forms import TranscribeForm
 from whisper_service.api.schemas.transcripts import (
     SegmentBody,
     TranscriptBody,

@@ -8,9 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from whisper_service.api.fronts.native.messages import ConfigMessage
-from whisper_service.api.schemas.forms import (
-    TranscribeForm,
-)
+from whisper_service.api.schemas.forms import TranscribeForm
 
 SETTINGS = json.loads((Path(__file__).parents[1] / "data" / "settings.json").read_text())
 

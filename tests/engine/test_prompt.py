@@ -2,9 +2,7 @@ import pytest
 from pydantic import TypeAdapter
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from whisper_service.api.schemas.fields import (
-    Prompt,
-)
+from whisper_service.api.schemas.fields import Prompt
 from whisper_service.engine.prompt import prompt_tokens
 
 LIMIT = 448 // 2 - 1

@@ -4,9 +4,7 @@ import pytest
 
 from tests import real
 from tests.engine.oracle import SORTS_WITH_NUMPY
-from whisper_service.api.schemas.fields import (
-    spoken,
-)
+from whisper_service.api.schemas.fields import spoken
 from whisper_service.engine.engine import load_engine
 from whisper_service.types import DecodeJob, DecodeOptions, Hypothesis
 

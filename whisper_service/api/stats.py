@@ -25,9 +25,7 @@ from whisper_service.api.metrics import (
     Measure,
     Metrics,
 )
-from whisper_service.api.schemas.base import (
-    Output,
-)
+from whisper_service.api.schemas.base import Output
 from whisper_service.errors import ServiceError
 from whisper_service.keys.configured import OPEN_ACCESS, open_access_warning
 from whisper_service.settings import Access, Settings

@@ -235,16 +235,14 @@ class Engine:
 
     def _open(self, request: Request, lines: list[int]) -> SequenceGroup:
         """Find out the language of a window that is in its slot, and make the prompt."""
-        slot, options = lines[0], request.job.options
-        detection = self._language(slot, slot, options)
+        options = request.job.options
+        detection = self._language(lines[0], options)
         tokenizer = self._tokenizer(options.task, detection.language)
         prompt = make_prompt(tokenizer, request.job, n_text_ctx=self.dims.n_text_ctx)
-        return SequenceGroup(
-            request, slot, lines, tokenizer, detection, prompt, self.dims.n_text_ctx
-        )
+        return SequenceGroup(request, lines, tokenizer, detection, prompt, self.dims.n_text_ctx)
 
-    def _language(self, slot: int, line: int, options: DecodeOptions) -> LanguageDetection:
-        detection = self._detect(self._cache, slot, line, options.language)
+    def _language(self, slot: int, options: DecodeOptions) -> LanguageDetection:
+        detection = self._detect(self._cache, slot, slot, options.language)
         if options.language is not None:
             return detection
         return detection.among(options.allowed_languages).or_likely(options.likely_language)

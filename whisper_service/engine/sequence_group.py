@@ -34,7 +34,6 @@ class SequenceGroup:
     """A request that has a slot for its window and a line for each of its rows."""
 
     request: Request
-    slot: int
     lines: list[int]
     tokenizer: Tokenizer
     detection: LanguageDetection
@@ -45,15 +44,20 @@ class SequenceGroup:
     first_logits: Tensor | None = None
     """float32 [1 + n, V], unmasked: at the prompt's end, what every temperature begins with; and
     after each of the draft's n tokens, until those are followed."""
-    prompt_line: int = field(init=False)
-    """Where the keys and values of the prompt are, for all its rows."""
+    slot: int = field(init=False)
+    """The number of its first line, too."""
     search: Search = field(init=False)
     generator: torch.Generator | None = None
     _attempt: int = -1
     _failed: list[Result] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.prompt_line = self.lines[0]
+        self.slot = self.lines[0]
+
+    @property
+    def prompt_line(self) -> int:
+        """Where the keys and values of the prompt are, for all its rows."""
+        return self.slot
 
     @property
     def job(self) -> DecodeJob:

@@ -17,13 +17,14 @@ LATELY = 30.0
 """Seconds. A replica that takes longer than this for a window has enough of a queue with its share
 of the others' permits."""
 
-_MAX_WINDOWS = 32
+_MIN_WINDOWS = 32
+"""Where batches are small."""
 
 
 def max_windows(settings: Settings) -> int:
     """Windows that Serve lets into one WhisperASR replica at once, unless a config file says
     otherwise: several batches, so that the engine chooses which goes first."""
-    return max(_MAX_WINDOWS, 4 * settings.max_batch_size)
+    return max(_MIN_WINDOWS, 4 * settings.max_batch_size)
 
 
 class FileWindowLimiter:

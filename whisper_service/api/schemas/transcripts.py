@@ -1,5 +1,7 @@
 """A transcript as it is answered: its words, its segments, the whole."""
 
+from typing import Any
+
 from pydantic import Field
 
 from whisper_service.api.schemas.base import Output
@@ -76,3 +78,40 @@ class VerboseTranscriptBody(TranscriptBody):
     warnings: list[str] = Field(
         description="What was wrong with the audio but did not stop the work.", examples=[[]]
     )
+
+
+SEGMENT_EXAMPLE: dict[str, Any] = {
+    "id": 0,
+    "seek": 0,
+    "start": 0.0,
+    "end": 2.4,
+    "text": " one two three",
+    "tokens": [50364, 472, 732, 1045, 50484],
+    "temperature": 0.0,
+    "avg_logprob": -0.21,
+    "compression_ratio": 0.9,
+    "no_speech_prob": 0.01,
+    "language": "en",
+}
+
+
+def format_examples(brief: dict[str, Any], verbose: dict[str, Any]) -> dict[str, Any]:
+    """The `content` of an answer in the formats that all protocols have: JSON, brief and verbose,
+    as this one writes it, and text, srt and vtt, which are the same in each."""
+    return {
+        "application/json": {
+            "examples": {
+                "json": {"summary": "response_format=json", "value": brief},
+                "verbose_json": {"summary": "response_format=verbose_json", "value": verbose},
+            }
+        },
+        "text/plain": {"schema": {"type": "string"}, "example": "one two three\n"},
+        "application/x-subrip": {
+            "schema": {"type": "string"},
+            "example": "1\n00:00:00,000 --> 00:00:02,400\none two three\n\n",
+        },
+        "text/vtt": {
+            "schema": {"type": "string"},
+            "example": "WEBVTT\n\n00:00:00.000 --> 00:00:02.400\none two three\n\n",
+        },
+    }

@@ -9,9 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from whisper_service.api.http.errors import explain
 from whisper_service.api.http.params import refuse
-from whisper_service.api.schemas.base import (
-    Input,
-)
+from whisper_service.api.schemas.base import Input
 from whisper_service.api.schemas.fields import (
     MAX_KEYWORDS,
     Language,

@@ -16,9 +16,7 @@ from whisper_service.api.fronts.native.messages import (
     WarningMessage,
 )
 from whisper_service.api.fronts.native.resume import ResumePoint, ResumeTokens
-from whisper_service.api.schemas.transcripts import (
-    WordBody,
-)
+from whisper_service.api.schemas.transcripts import WordBody
 from whisper_service.errors import ServiceError
 from whisper_service.formats import segment_fields
 from whisper_service.policy.stream_events import (

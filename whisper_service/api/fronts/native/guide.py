@@ -19,48 +19,26 @@ from whisper_service.api.fronts.native.messages import (
     Stop,
     WarningMessage,
 )
-from whisper_service.api.schemas.transcripts import TranscriptBody, VerboseTranscriptBody
+from whisper_service.api.schemas.transcripts import (
+    SEGMENT_EXAMPLE,
+    TranscriptBody,
+    VerboseTranscriptBody,
+    format_examples,
+)
 
 _WORDS = {"text": "one two three", "language": "en", "duration": 2.4}
-_SEGMENT = {
-    "id": 0,
-    "seek": 0,
-    "start": 0.0,
-    "end": 2.4,
-    "text": " one two three",
-    "tokens": [50364, 472, 732, 1045, 50484],
-    "temperature": 0.0,
-    "avg_logprob": -0.21,
-    "compression_ratio": 0.9,
-    "no_speech_prob": 0.01,
-    "language": "en",
-}
 _VERBOSE = {
     **_WORDS,
     "task": "transcribe",
     "language_probability": 0.99,
-    "segments": [_SEGMENT],
+    "segments": [SEGMENT_EXAMPLE],
     "warnings": [],
 }
 FORMAT_EXAMPLES: dict[str, Any] = {
     "description": "The transcript in the form asked for.",
     "model": TranscriptBody | VerboseTranscriptBody,
     "content": {
-        "application/json": {
-            "examples": {
-                "json": {"summary": "response_format=json", "value": _WORDS},
-                "verbose_json": {"summary": "response_format=verbose_json", "value": _VERBOSE},
-            }
-        },
-        "text/plain": {"schema": {"type": "string"}, "example": "one two three\n"},
-        "application/x-subrip": {
-            "schema": {"type": "string"},
-            "example": "1\n00:00:00,000 --> 00:00:02,400\none two three\n\n",
-        },
-        "text/vtt": {
-            "schema": {"type": "string"},
-            "example": "WEBVTT\n\n00:00:00.000 --> 00:00:02.400\none two three\n\n",
-        },
+        **format_examples(_WORDS, _VERBOSE),
         "text/tab-separated-values": {
             "schema": {"type": "string"},
             "example": "start\tend\ttext\n0\t2400\tone two three\n",

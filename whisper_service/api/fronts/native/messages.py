@@ -11,17 +11,8 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from whisper_service.api.http.errors import explain
-from whisper_service.api.schemas.base import (
-    Input,
-    Output,
-)
-from whisper_service.api.schemas.fields import (
-    Language,
-    ModelSize,
-    Prompt,
-    TaskField,
-    spoken,
-)
+from whisper_service.api.schemas.base import Input, Output
+from whisper_service.api.schemas.fields import Language, ModelSize, Prompt, TaskField, spoken
 from whisper_service.api.schemas.transcripts import WordBody
 from whisper_service.audio.pcm import MAX_CHANNELS
 from whisper_service.errors import InvalidMessage, ServiceError

@@ -12,9 +12,7 @@ from pydantic import Field
 
 from whisper_service.api.http.errors import shown
 from whisper_service.api.http.params import asks_nothing
-from whisper_service.api.schemas.base import (
-    Input,
-)
+from whisper_service.api.schemas.base import Input
 from whisper_service.api.schemas.fields import (
     HallucinationSilence,
     KeepOpen,
@@ -22,10 +20,7 @@ from whisper_service.api.schemas.fields import (
     Prompt,
     VadFilter,
 )
-from whisper_service.api.schemas.forms import (
-    DEFAULT_BEAM_SIZE,
-    MAX_BEAMS,
-)
+from whisper_service.api.schemas.forms import DEFAULT_BEAM_SIZE, MAX_BEAMS
 from whisper_service.errors import InvalidParameter
 from whisper_service.settings import Settings
 

@@ -24,9 +24,7 @@ from whisper_service.api.schemas.fields import (
     spoken,
     with_keywords,
 )
-from whisper_service.api.schemas.forms import (
-    check_keep_open,
-)
+from whisper_service.api.schemas.forms import check_keep_open
 from whisper_service.audio.ffmpeg import FORMATS
 from whisper_service.models.names import DEFAULT_MODEL_NAMES
 from whisper_service.types import DecodeOptions, FileOptions, Task

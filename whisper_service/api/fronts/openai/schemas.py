@@ -4,12 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from whisper_service.api.schemas.base import (
-    Output,
-)
-from whisper_service.api.schemas.transcripts import (
-    SegmentBody,
-)
+from whisper_service.api.schemas.base import Output
+from whisper_service.api.schemas.transcripts import SEGMENT_EXAMPLE, SegmentBody, format_examples
 from whisper_service.types import Task
 
 
@@ -95,19 +91,6 @@ class OpenAIErrorBody(Output):
 OTHER_ERRORS: dict[int | str, dict[str, Any]] = {
     "default": {"model": OpenAIErrorBody, "description": "Any other error, in the same shape."}
 }
-_SEGMENT: dict[str, Any] = {
-    "id": 0,
-    "seek": 0,
-    "start": 0.0,
-    "end": 2.4,
-    "text": " one two three",
-    "tokens": [50364, 472, 732, 1045, 50484],
-    "temperature": 0.0,
-    "avg_logprob": -0.21,
-    "compression_ratio": 0.9,
-    "no_speech_prob": 0.01,
-    "language": "en",
-}
 _USAGE = {"type": "duration", "seconds": 3}
 _SHORT = {"text": "one two three", "usage": _USAGE}
 _VERBOSE = {
@@ -115,29 +98,13 @@ _VERBOSE = {
     "language": "english",
     "duration": 2.4,
     "text": "one two three",
-    "segments": [_SEGMENT],
+    "segments": [SEGMENT_EXAMPLE],
     "usage": _USAGE,
 }
 TRANSCRIPTION_EXAMPLES: dict[str, Any] = {
     "description": "The transcript in the form asked for.",
     "model": TranscriptionBody | VerboseTranscriptionBody,
-    "content": {
-        "application/json": {
-            "examples": {
-                "json": {"summary": "response_format=json", "value": _SHORT},
-                "verbose_json": {"summary": "response_format=verbose_json", "value": _VERBOSE},
-            }
-        },
-        "text/plain": {"schema": {"type": "string"}, "example": "one two three\n"},
-        "application/x-subrip": {
-            "schema": {"type": "string"},
-            "example": "1\n00:00:00,000 --> 00:00:02,400\none two three\n\n",
-        },
-        "text/vtt": {
-            "schema": {"type": "string"},
-            "example": "WEBVTT\n\n00:00:00.000 --> 00:00:02.400\none two three\n\n",
-        },
-    },
+    "content": format_examples(_SHORT, _VERBOSE),
 }
 STREAMED_EXAMPLES: dict[str, Any] = {
     **TRANSCRIPTION_EXAMPLES,

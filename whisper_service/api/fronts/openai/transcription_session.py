@@ -16,9 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from whisper_service.api.http.errors import explain, shown
 from whisper_service.api.http.params import asks_nothing
-from whisper_service.api.schemas.base import (
-    Input,
-)
+from whisper_service.api.schemas.base import Input
 from whisper_service.api.schemas.fields import (
     Keywords,
     Language,
