@@ -58,7 +58,7 @@ class ConfigMessage(Input):
     overlap: float = Field(
         0.5,
         description="The least seconds of already final audio that are heard again with the next"
-        " chunk; of a sentence that goes on, all is, up to about 12 s.",
+        " chunk; of the current sentence about 6 s are, or all of it.",
         examples=[0.5],
         ge=0,
         le=5,
