@@ -58,7 +58,7 @@ class ConfigMessage(Input):
     overlap: float = Field(
         0.5,
         description="The least seconds of already final audio that are heard again with the next"
-        " chunk; of the current sentence about 6 s are, or all of it.",
+        " chunk; usually the last sentence or two are, about 6 s.",
         examples=[0.5],
         ge=0,
         le=5,
