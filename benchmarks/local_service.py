@@ -67,7 +67,7 @@ def local_service(settings: Mapping[str, str], log: Path) -> Iterator[Service]:
     environment = {
         **os.environ,
         "WHISPER_PORT": str(port),
-        "WHISPER_DASHBOARD": "false",
+        "WHISPER_DASHBOARD_PORT": "0",
         "WHISPER_DOWNLOAD_MODELS": "false",
         **settings,
     }

@@ -21,7 +21,7 @@ from benchmarks.local_service import Service, local_service
 from benchmarks.speech_track import BYTES_PER_SECOND, Track, bare_words, make_track, n_errors
 
 AHEAD = 30.0
-"""Seconds sent beyond the last final, below the service's `max_stream_backlog`."""
+"""Seconds sent beyond the last final, below what a stream of the service may have waiting."""
 FRAME = BYTES_PER_SECOND // 5
 WARM_UP = 60.0
 """Seconds of audio after which memory is looked at first."""

@@ -27,7 +27,7 @@ import torch
 
 from benchmarks import grow
 from benchmarks.speech_track import as_wav, make_track
-from whisper_service.api.files.transcription import drive
+from whisper_service.api.files.transcription import WINDOWS_IN_FLIGHT, drive
 from whisper_service.audio.vad import SileroDetector
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.worker import DecodeWorker
@@ -76,7 +76,6 @@ async def _measure(
 ) -> dict[str, Any]:
     (file, file_wav), (clip, clip_wav) = _recording(FILE_SECONDS), _recording(CLIP_SECONDS)
     worker = DecodeWorker(max_batch_size=settings.max_batch_size)
-    n_side_by_side = settings.upload_windows_in_flight
 
     async def directly(job: DecodeJob) -> Hypothesis:
         return await asyncio.wrap_future(worker.submit(engine, job))
@@ -86,12 +85,12 @@ async def _measure(
         return answer.hypothesis
 
     try:
-        jobs = await _jobs_of(file, directly, n_side_by_side)
+        jobs = await _jobs_of(file, directly, WINDOWS_IN_FLIGHT)
         async with httpx.AsyncClient(base_url=url, timeout=600) as client:
             throughput = await _take_turns(
                 {
-                    "engine": lambda: _all(jobs, directly, n_side_by_side),
-                    "handle": lambda: _all(jobs, by_handle, n_side_by_side),
+                    "engine": lambda: _all(jobs, directly, WINDOWS_IN_FLIGHT),
+                    "handle": lambda: _all(jobs, by_handle, WINDOWS_IN_FLIGHT),
                     "http": lambda: _post(client, file_wav),
                 },
                 options.rounds,
@@ -167,7 +166,7 @@ def _latency(seconds: dict[str, list[float]]) -> dict[str, Any]:
     return found
 
 
-async def _jobs_of(audio: Audio, decode: Decode, n_side_by_side: int) -> list[DecodeJob]:
+async def _jobs_of(audio: Audio, decode: Decode, WINDOWS_IN_FLIGHT: int) -> list[DecodeJob]:
     """The windows that a file of this audio leads to."""
     jobs: list[DecodeJob] = []
 
@@ -181,13 +180,13 @@ async def _jobs_of(audio: Audio, decode: Decode, n_side_by_side: int) -> list[De
     async def ignore(segments: list[Segment]) -> None:
         del segments
 
-    plan = FilePlan(_OPTIONS, max_in_flight=n_side_by_side, detector=SileroDetector())
+    plan = FilePlan(_OPTIONS, max_in_flight=WINDOWS_IN_FLIGHT, detector=SileroDetector())
     await drive(plan, blocks(), recorded, ignore)
     return jobs
 
 
-async def _all(jobs: list[DecodeJob], decode: Decode, n_side_by_side: int) -> None:
-    places = asyncio.Semaphore(n_side_by_side)
+async def _all(jobs: list[DecodeJob], decode: Decode, WINDOWS_IN_FLIGHT: int) -> None:
+    places = asyncio.Semaphore(WINDOWS_IN_FLIGHT)
 
     async def one(job: DecodeJob) -> None:
         async with places:

@@ -121,7 +121,7 @@ def test_taken_port_is_said_at_once() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = python("-m", "main", WHISPER_PORT=str(port), WHISPER_DASHBOARD="0")
+        done = python("-m", "main", WHISPER_PORT=str(port), WHISPER_DASHBOARD_PORT="0")
     assert done.returncode == 1
     assert f"127.0.0.1:{port} cannot be had" in done.stderr
     assert "Traceback" not in done.stderr
@@ -180,6 +180,12 @@ def test_terminal_warns_of_an_open_service_and_says_where_the_dashboards_token_i
     assert "WARNING" in lines
     assert "`ray get-auth-token`" in lines
     assert "docker exec" in lines
+
+
+def test_without_a_dashboard_none_is_named_and_its_port_may_be_taken() -> None:
+    settings = Settings(port=0, dashboard_port=0)
+    assert local._taken_port(settings) is None
+    assert "dashboard" not in local._addresses(settings, 8000)
 
 
 @pytest.mark.parametrize(

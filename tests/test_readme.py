@@ -106,4 +106,4 @@ def test_no_number_can_be_set_to_nonsense(name: str) -> None:
 
 
 def test_the_numbers_are_found() -> None:
-    assert {"port", "max_uploads", "key_max_jobs", "decode_timeout"} <= {*NUMBERS}
+    assert {"port", "max_uploads", "max_jobs", "decode_timeout"} <= {*NUMBERS}

@@ -65,6 +65,13 @@ def test_the_model_folder_may_be_in_the_home_folder(monkeypatch):
     assert Settings(model_dir="~/models").weights_dir == Path("/home/someone/models")
 
 
+@pytest.mark.parametrize(("decode_timeout", "stuck_timeout"), [(300, 120), (900, 360), (5, 10)])
+def test_a_replica_that_stands_still_is_replaced_before_its_windows_time_is_up(
+    decode_timeout, stuck_timeout
+):
+    assert Settings(decode_timeout=decode_timeout).stuck_timeout == pytest.approx(stuck_timeout)
+
+
 def test_the_key_is_not_printed():
     assert "secret" not in repr(Settings(resume_key="secret"))
 

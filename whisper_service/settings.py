@@ -25,7 +25,9 @@ _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]{1,200})?", re.ASCI
 
 _AUTOSCALING = "it is `{}` under `autoscaling_config` of {} in the Serve config"
 _CONSTANT = "it is always {}"
+_KEY = "it is `{0}` of a key in `api_keys_file`; keys without one share `{0}` of the service"
 REMOVED = {
+    "answer_keepalive": _CONSTANT.format("5 s"),
     "api_keys_check_interval": _CONSTANT.format("5 s"),
     "asr_max_replicas": _AUTOSCALING.format("max_replicas", "WhisperASR")
     + "; without one there are as many as GPUs, or one",
@@ -37,9 +39,17 @@ REMOVED = {
     "asr_target_requests": _AUTOSCALING.format("target_ongoing_requests", "WhisperASR"),
     "batch_wait": _CONSTANT.format("0.01 s"),
     "config_timeout": _CONSTANT.format("10 s"),
+    "dashboard": "`dashboard_port=0` starts none",
     "decode_retries": _CONSTANT.format("3"),
     "download_timeout": _CONSTANT.format("30 s"),
+    "ffmpeg_timeout": _CONSTANT.format("600 s; `upload_timeout` bounds the whole upload"),
+    "key_max_jobs": "it is a tenth of `max_jobs`",
+    "key_max_streams": _KEY.format("max_streams"),
+    "key_max_uploads": _KEY.format("max_uploads"),
     "max_container_streams": _CONSTANT.format("16; `max_streams` bounds all streams"),
+    "max_ffmpeg": _CONSTANT.format("16; `max_uploads` bounds all uploads"),
+    "max_message_bytes": _CONSTANT.format("1,048,576; `max_upload_bytes` bounds a form"),
+    "max_stream_backlog": _CONSTANT.format("60 s"),
     "max_stream_messages": _CONSTANT.format("256"),
     "max_stream_turns": _CONSTANT.format("32"),
     "max_upload_events": _CONSTANT.format("16"),
@@ -54,9 +64,13 @@ REMOVED = {
     "service_num_cpus": "it is `num_cpus` under `ray_actor_options` of WhisperService in the Serve"
     " config",
     "service_target_requests": _AUTOSCALING.format("target_ongoing_requests", "WhisperService"),
+    "stream_admission_lag": _CONSTANT.format("10 s; `max_streams` bounds all streams"),
     "stream_lag_warning": _CONSTANT.format("5 s"),
     "stream_retry_timeout": _CONSTANT.format("20 s"),
+    "strict_fields": "fields without effect are named by the answer's `X-Ignored-Fields`",
+    "stuck_timeout": "it is two fifths of `decode_timeout`, at least 10 s",
     "token_max_age": _CONSTANT.format("7200 s; a token may ask for less with `expires_in`"),
+    "upload_windows_in_flight": _CONSTANT.format("8"),
 }
 """Settings of earlier versions, and what stands in the place of each."""
 
@@ -89,11 +103,12 @@ class Settings(BaseSettings):
         description="Path prefix that a proxy in front puts before every path, such as `/whisper`;"
         " paths may come with it or without. Unset, it is what X-Forwarded-Prefix says.",
     )
-    dashboard: bool = Field(True, description="Start Ray's dashboard.")
     dashboard_host: str = Field(
         "127.0.0.1", description="Address Ray's dashboard binds; it can run code, keep it inside."
     )
-    dashboard_port: int = Field(8265, ge=1, le=65535, description="Port of Ray's dashboard.")
+    dashboard_port: int = Field(
+        8265, ge=0, le=65535, description="Port of Ray's dashboard; 0 starts none."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("null",),
         description="Origins whose pages may call the service and open sockets, comma-separated;"
@@ -123,12 +138,6 @@ class Settings(BaseSettings):
         ge=1,
         description="Requests and handshakes a minute of a key that has no such limit of its own,"
         " counted by each WhisperService replica; unset is no limit.",
-    )
-    key_max_uploads: int | None = Field(
-        None, ge=1, description="The same for uploads at once; unset leaves `max_uploads`."
-    )
-    key_max_streams: int | None = Field(
-        None, ge=1, description="The same for streams at once; unset leaves `max_streams`."
     )
     key_upload_bytes_per_minute: int | None = Field(
         None,
@@ -210,23 +219,11 @@ class Settings(BaseSettings):
     )
 
     # --- WhisperService
-    answer_keepalive: float = Field(
-        5,
-        gt=0,
-        description="Seconds after which an answer with nothing to say yet sends a comment"
-        " (`stream=true`) or a space (`keep_open=true`), so that proxies do not give it up.",
-    )
     drain_timeout: float = Field(
         30, ge=0, description="How long a stopping replica lets requests and streams end."
     )
 
     # --- requests, and limits on them
-    strict_fields: bool = Field(
-        False,
-        description="Refuse by name the fields of other servers' clients that have no effect on"
-        " `/v1/audio`, such as `user` and `seed`; otherwise the answer's `X-Ignored-Fields` names"
-        " them.",
-    )
     max_upload_bytes: int = Field(1 * GiB, ge=1, description="Largest request body.")
     max_audio_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one upload.")
     max_uploads: int = Field(
@@ -238,30 +235,15 @@ class Settings(BaseSettings):
         description="Seconds that a new upload's first window would wait, as measured, from which"
         " uploads are refused before their body is read.",
     )
-    upload_windows_in_flight: int = Field(
-        8, ge=1, description="Windows of one upload that are decoded side by side."
-    )
     upload_timeout: float = Field(
         3600, gt=0, description="Time one upload may take from its first byte to its last segment."
     )
-    ffmpeg_timeout: float = Field(
-        600, gt=0, description="Time ffmpeg may go without giving any audio, and to end."
-    )
-    max_ffmpeg: int = Field(
-        16,
-        ge=1,
-        description="ffmpeg processes of one replica at once; a long upload keeps one, mostly idle,"
-        " until its last audio is wanted, and more uploads than this wait for each other.",
-    )
     decode_timeout: float = Field(
-        300, gt=0, description="Time one window may take in WhisperASR, queue included."
-    )
-    stuck_timeout: float = Field(
-        120,
-        ge=10,
-        description="Time one step of decoding may take (encoding a window, a token of a batch, a"
-        " model's warm-up) before its WhisperASR replica is replaced. Less than `decode_timeout`,"
-        " so that its windows are decoded by another; more where a big model runs on a slow CPU.",
+        300,
+        gt=0,
+        description="Time one window may take in WhisperASR, queue included; more where a big model"
+        " runs on a slow CPU. A replica whose decoding stands still for two fifths of it, at least"
+        " 10 s, is replaced.",
     )
 
     # --- jobs
@@ -281,10 +263,10 @@ class Settings(BaseSettings):
         description="Jobs one WhisperService replica works on at once; the others wait.",
     )
     max_jobs: int = Field(
-        1000, ge=1, description="Jobs that wait or run in `jobs_dir`, of all keys together."
-    )
-    key_max_jobs: int = Field(
-        100, ge=1, description="The same of one key; without keys only `max_jobs` counts."
+        1000,
+        ge=1,
+        description="Jobs that wait or run in `jobs_dir`, of all keys together; one key may have a"
+        " tenth of them.",
     )
     max_job_bytes: int = Field(
         10 * GiB,
@@ -317,22 +299,8 @@ class Settings(BaseSettings):
         " a core.",
     )
     max_stream_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one stream.")
-    max_stream_backlog: float = Field(
-        60, gt=0, description="Seconds of audio a stream may have waiting; more closes it."
-    )
-    stream_admission_lag: float = Field(
-        10,
-        gt=0,
-        description="Median seconds that a replica's streams are behind, from which new ones are"
-        " refused.",
-    )
     stream_idle_timeout: float = Field(
         60, gt=0, description="Silence on the socket, not in the audio, after which it is closed."
-    )
-    max_message_bytes: int = Field(
-        1024 * 1024,
-        ge=1024,
-        description="Largest single message on a socket, and largest body that is no form.",
     )
     resume_key: str = Field(
         "",
@@ -444,6 +412,12 @@ class Settings(BaseSettings):
     def models_to_preload(self) -> tuple[str, ...]:
         """The models a replica loads before it is ready."""
         return self.preload_models or (self.default_model,)
+
+    @property
+    def stuck_timeout(self) -> float:
+        """Seconds that one step of decoding may take before its WhisperASR replica is replaced: so
+        much less than `decode_timeout` that its windows can still be decoded by another."""
+        return max(10.0, 0.4 * self.decode_timeout)
 
     @property
     def weights_dir(self) -> Path:

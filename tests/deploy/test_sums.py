@@ -32,6 +32,7 @@ from tests.deploy.sums import (
     room_table,
     workers,
 )
+from whisper_service.api.files.transcription import MAX_FFMPEG
 from whisper_service.api.live.streams import MAX_CONTAINERS
 from whisper_service.settings import Settings
 
@@ -133,8 +134,8 @@ def test_a_replica_has_the_cores_that_ray_counts(source: str, any_service: Manif
 
 
 def test_a_cpu_worker_has_memory_for_all_that_its_replicas_may_do(service: Manifest) -> None:
-    group, chosen = workers(service)["cpu"], settings(service)
-    processes = chosen.max_ffmpeg + MAX_CONTAINERS
+    group = workers(service)["cpu"]
+    processes = MAX_FFMPEG + MAX_CONTAINERS
     n_replicas = deployment(service, "WhisperService")["max_replicas_per_node"]
     store = float(group["rayStartParams"]["object-store-memory"])
     needed = n_replicas * (REPLICA + processes * FFMPEG) + store + RAY

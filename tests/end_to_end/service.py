@@ -41,7 +41,6 @@ def running_service(surroundings: Surroundings) -> Iterator[Service]:
     settings = {
         **HOSTS,
         "HOME": str(surroundings.home),
-        "WHISPER_DASHBOARD": "true",
         "WHISPER_DASHBOARD_PORT": str(surroundings.dashboard_port),
         "WHISPER_DEFAULT_MODEL": "demo",
         "WHISPER_MODEL_DIR": str(surroundings.home / "models"),

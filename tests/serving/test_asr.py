@@ -365,7 +365,7 @@ async def test_health_check_of_an_idle_replica_decodes(
 async def test_busy_replica_is_healthy_until_one_step_takes_too_long(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asr = await start(stuck_timeout=120, decode_timeout=300)
+    asr = await start(decode_timeout=300)
     probe_at_once(monkeypatch)
     engine = asr._loader.engines["mine"]
     engine.entered.clear()
@@ -381,7 +381,7 @@ async def test_busy_replica_is_healthy_until_one_step_takes_too_long(
 
 
 async def test_a_stuck_probe_is_noticed_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    asr = await start(stuck_timeout=120)
+    asr = await start(decode_timeout=300)
     probe_at_once(monkeypatch)
     monkeypatch.setattr(health_probe, "_PROBE_WAIT", 0.01)
     engine = asr._loader.engines["mine"]

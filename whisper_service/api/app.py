@@ -28,7 +28,7 @@ from whisper_service.api.fronts.front import FindFront, Replica
 from whisper_service.api.health import health_router
 from whisper_service.api.http.errors import CatchErrors, install_error_handlers
 from whisper_service.api.http.headers import AnswerHead, StandardHeaders
-from whisper_service.api.http.limits import MIN_RATE, Limit, UploadGuard
+from whisper_service.api.http.limits import MAX_MESSAGE_BYTES, MIN_RATE, Limit, UploadGuard
 from whisper_service.api.http.prefix import PathPrefix
 from whisper_service.api.http.tracing import TraceRequests
 from whisper_service.api.live.streams import LiveStreams
@@ -124,7 +124,7 @@ def _middleware(replica: Replica, tokens: Tokens) -> list[Middleware]:
             UploadGuard,
             uploads=replica.uploads,
             max_bytes=settings.max_upload_bytes,
-            max_other_bytes=settings.max_message_bytes,
+            max_other_bytes=MAX_MESSAGE_BYTES,
             timeout=settings.upload_timeout,
             min_rate=MIN_RATE,
             queue=replica.transcriber.queue,

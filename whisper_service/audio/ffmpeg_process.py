@@ -22,6 +22,11 @@ _STREAM_LIMIT = 64 * 1024
 """Bytes, asyncio's default and the size of a pipe on Linux; twice this is held at the most."""
 
 
+MAX_WAIT = 600.0
+"""Seconds ffmpeg may go without giving any audio, and to end: for one that hangs, and far more than
+the slowest file takes."""
+
+
 class FfmpegProcess:
     """`run_ffmpeg` makes it. Every wait ends after `max_wait` seconds with TimedOut."""
 

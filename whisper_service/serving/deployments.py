@@ -14,6 +14,7 @@ from ray.experimental import internal_kv
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
+from whisper_service.api.files.transcription import WINDOWS_IN_FLIGHT
 from whisper_service.errors import ModelUnavailable, ServiceError
 from whisper_service.keys.configured import check_access
 from whisper_service.models import names
@@ -137,8 +138,7 @@ def _asr_deployment(settings: Settings, n_gpus: int) -> serve.Deployment:
         ),
         max_ongoing_requests=max_windows(settings),
         # All windows that one WhisperService replica can have: it never waits in vain.
-        max_queued_requests=settings.max_uploads * settings.upload_windows_in_flight
-        + settings.max_streams,
+        max_queued_requests=settings.max_uploads * WINDOWS_IN_FLIGHT + settings.max_streams,
         health_check_period_s=_HEALTH_CHECK_PERIOD,
         health_check_timeout_s=_HEALTH_CHECK_TIMEOUT,
         graceful_shutdown_timeout_s=settings.drain_timeout,

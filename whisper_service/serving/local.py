@@ -81,7 +81,7 @@ def _fail(message: str) -> int:
 def _taken_port(settings: Settings) -> str | None:
     """Say which port cannot be had, before Ray takes seconds to start and another way to say it."""
     wanted = [(settings.host, settings.port, "WHISPER_PORT")]
-    if settings.dashboard:
+    if settings.dashboard_port:
         wanted.append((settings.dashboard_host, settings.dashboard_port, "WHISPER_DASHBOARD_PORT"))
     for host, port, variable in wanted:
         try:
@@ -128,7 +128,7 @@ def _run(settings: Settings) -> int:
         ray.init(
             address="local",  # never another cluster that happens to run here
             num_cpus=_num_cpus(settings),
-            include_dashboard=settings.dashboard,
+            include_dashboard=settings.dashboard_port != 0,
             dashboard_host=settings.dashboard_host,
             dashboard_port=settings.dashboard_port,
             logging_level=logging.WARNING,  # what it says of itself is said below, once
@@ -223,7 +223,7 @@ def _addresses(settings: Settings, port: int) -> str:
         f"  Files           http://{host}:{port}/transcribe",
         f"  Live            ws://{host}:{port}/stream",
     ]
-    if settings.dashboard:
+    if settings.dashboard_port:
         lines.append(f"  Ray dashboard   http://localhost:{settings.dashboard_port}")
         if os.environ.get("RAY_AUTH_MODE") == "token":
             lines += [

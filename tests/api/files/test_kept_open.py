@@ -19,7 +19,8 @@ def app(make_app, decoder, monkeypatch):
     """Decodes nothing before the test says so."""
     monkeypatch.setattr(events, "FIRST_WAIT", 0.05)
     decoder.gate.clear()
-    return make_app(answer_keepalive=0.05)
+    monkeypatch.setattr(events, "KEEPALIVE", 0.05)
+    return make_app()
 
 
 class Answer:
@@ -123,8 +124,9 @@ async def test_what_goes_wrong_after_the_white_space_is_told_in_the_body(
 
 
 @pytest.mark.parametrize("path", [OURS, OPENAIS])
-async def test_a_quick_answer_has_its_status(make_app, decoder, path):
-    app = make_app(answer_keepalive=PATIENCE)
+async def test_a_quick_answer_has_its_status(make_app, decoder, path, monkeypatch):
+    monkeypatch.setattr(events, "KEEPALIVE", PATIENCE)
+    app = make_app()
     async with asked(app, path, keep_open="true") as answer:
         pass
     assert json.loads(answer.body)["text"] == "level 7"

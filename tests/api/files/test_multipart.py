@@ -3,6 +3,7 @@
 import pytest
 
 from tests.api.fakes import level, wav
+from whisper_service.api import app
 from whisper_service.api.files.multipart import MAX_TEXT_BYTES
 
 FILE = wav(level(7))
@@ -43,8 +44,9 @@ def error_of(response, status=400):
         'multipart/form-data; charset=utf-8; boundary="X"',
     ],
 )
-def test_a_content_type_in_any_case(make_client, content_type):
-    client = make_client(max_message_bytes=2000)  # what a body may have that is no form
+def test_a_content_type_in_any_case(make_client, content_type, monkeypatch):
+    monkeypatch.setattr(app, "MAX_MESSAGE_BYTES", 2000)  # what a body may have that is no form
+    client = make_client()
     headers = {"content-type": content_type}
     response = client.post("/transcribe", content=body(WHOLE), headers=headers)
     assert response.json()["text"] == "level 7"

@@ -106,7 +106,7 @@ async def test_segments_come_in_order_whatever_the_order_of_the_answers():
 async def test_ffmpegs_place_is_free_before_the_last_decode_ends(upload):
     decoder = FakeDecoder()
     decoder.gate.clear()
-    transcriber = Transcriber(Settings(max_ffmpeg=1), decoder)
+    transcriber = Transcriber(Settings(), decoder, max_ffmpeg=1)
     with tempfile.TemporaryFile() as other:
         other.write(wav(level(6)))
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
@@ -119,14 +119,14 @@ async def test_ffmpegs_place_is_free_before_the_last_decode_ends(upload):
 
 async def test_ffmpegs_place_is_free_again_after_a_failure(upload, monkeypatch):
     monkeypatch.setattr("whisper_service.api.files.transcription.MIN_SECONDS", 3)
-    transcriber = Transcriber(Settings(max_ffmpeg=1), FakeDecoder())
+    transcriber = Transcriber(Settings(), FakeDecoder(), max_ffmpeg=1)
     for _ in range(2):
         with pytest.raises(AudioTooShort):
             await transcriber.transcribe(upload, "base", FileOptions(), soon())
 
 
 async def test_waiting_for_ffmpegs_place_is_part_of_the_time_limit(upload):
-    transcriber = Transcriber(Settings(max_ffmpeg=1), FakeDecoder())
+    transcriber = Transcriber(Settings(), FakeDecoder(), max_ffmpeg=1)
     async with transcriber._ffmpeg:
         with pytest.raises(TimedOut):
             await transcriber.transcribe(upload, "base", FileOptions(), soon(0.01))

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from tests.api.fakes import level, wav
+from whisper_service.api.files import transcription
 from whisper_service.api.files.upload_queue import UploadQueue
 from whisper_service.api.fronts import FRONTS
 from whisper_service.api.fronts.front import front_of
@@ -193,9 +194,10 @@ def test_work_that_takes_too_long_is_given_up(make_client, decoder):
     assert decoder.n_now == 0
 
 
-async def test_no_more_than_the_allowed_windows_are_in_flight(make_client, decoder):
+async def test_no_more_than_the_allowed_windows_are_in_flight(make_client, decoder, monkeypatch):
     files = {"file": ("a.wav", wav(level(1, 150)))}
-    client = make_client(upload_windows_in_flight=2)
+    monkeypatch.setattr(transcription, "WINDOWS_IN_FLIGHT", 2)
+    client = make_client()
     response = await asyncio.to_thread(client.post, "/transcribe", files=files)
     assert response.status_code == 200
     assert decoder.n_most <= 2

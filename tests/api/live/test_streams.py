@@ -93,10 +93,10 @@ def test_a_stream_is_counted_with_the_model_it_uses(decoder, memory):
 
 
 def test_late_streams_of_one_protocol_keep_out_those_of_another(decoder, memory):
-    streams = LiveStreams(Settings(stream_admission_lag=2), decoder, lambda: False, memory)
+    streams = LiveStreams(Settings(), decoder, lambda: False, memory)
     with (
-        streams.open("stream", "base", lambda: 5.0),
-        streams.open("listen", "base", lambda: 3.0),
+        streams.open("stream", "base", lambda: 15.0),
+        streams.open("listen", "base", lambda: 13.0),
         pytest.raises(Overloaded),
         streams.admit(),
     ):

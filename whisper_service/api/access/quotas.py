@@ -45,7 +45,7 @@ class Quotas:
     @contextmanager
     def _admit(self, account: "Account", key: ApiKey, scope: Scope) -> Iterator[None]:
         kind = _kind(scope)
-        limit = self._limit(key, kind)
+        limit = _limit(key, kind)
         if kind and limit and account.n_now[kind] >= limit:
             raise RateLimited(
                 f"The API key has {account.n_now[kind]} {kind} at once, all it may have.",
@@ -70,13 +70,6 @@ class Quotas:
         """What `UploadGuard` is to call for every part of the body."""
         most = key.upload_bytes_per_minute or self._settings.key_upload_bytes_per_minute
         return lambda n_bytes: account.bytes.spend(n_bytes, most, self._clock())
-
-    def _limit(self, key: ApiKey, kind: str | None) -> int | None:
-        if kind == "uploads":
-            return key.max_uploads or self._settings.key_max_uploads
-        if kind == "streams":
-            return key.max_streams or self._settings.key_max_streams
-        return None
 
 
 class Account:
@@ -121,3 +114,9 @@ def _kind(scope: Scope) -> str | None:
         return "streams"
     is_upload = scope["method"] == "POST" and needed_scope(scope) == "transcribe"
     return "uploads" if is_upload else None
+
+
+def _limit(key: ApiKey, kind: str | None) -> int | None:
+    if kind == "uploads":
+        return key.max_uploads
+    return key.max_streams if kind == "streams" else None

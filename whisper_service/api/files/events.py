@@ -30,6 +30,9 @@ Work = Callable[[SendEvent], Awaitable[None]]
 FIRST_WAIT = 1.0
 """Seconds the first event is waited for before the answer begins all the same: that a file cannot
 be read is mostly known sooner, and no proxy is as impatient."""
+KEEPALIVE = 5.0
+"""Seconds after which an answer with nothing to say yet says that it goes on: proxies give up a
+silent one after 30 to 100."""
 MAX_WAITING = 16
 """Events that may wait for a client that reads slowly; then its upload waits for it."""
 
@@ -41,19 +44,14 @@ class EventsResponse(Response):
     def __init__(
         self,
         work: Work,
-        keepalive: float,
         headers: Mapping[str, str] | None = None,
         *,
         has_names: bool = True,
     ) -> None:
-        """`keepalive`: seconds between comments.
-
-        `has_names`: whether events carry their names outside of their data.
-        """
+        """`has_names`: whether events carry their names outside of their data."""
         super().__init__(media_type="text/event-stream")
         self._more_headers = headers
         self._work = work
-        self._keepalive = keepalive
         self._has_names = has_names
         self._has_begun = False
         """The status is out, or will be 200."""
@@ -65,7 +63,7 @@ class EventsResponse(Response):
             working = group.create_task(self._fill(queue, shape_of(scope)))
             first = await unless_client_leaves(receive, self._first(queue))
             events = EventSourceResponse(
-                _drain(first, queue), headers=self._more_headers, ping=self._keepalive
+                _drain(first, queue), headers=self._more_headers, ping=KEEPALIVE
             )
             await events(scope, receive, send)
             working.cancel()

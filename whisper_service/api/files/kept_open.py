@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from whisper_service.api.files import events
 from whisper_service.api.http.errors import ErrorResponse
 from whisper_service.api.tasks import task_group, unless_client_leaves
 from whisper_service.errors import InternalError, ServiceError
@@ -21,14 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 class KeptOpenResponse(Response):
-    """Awaits `work`, and answers what it returns; before that, a space every `interval` seconds."""
+    """Awaits `work`, and answers what it returns; before that, spaces in between."""
 
     media_type = "application/json"
 
     def __init__(
         self,
         work: Callable[[], Awaitable[Response]],
-        interval: float,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """`headers`: of an answer that was kept open."""
@@ -37,7 +37,6 @@ class KeptOpenResponse(Response):
         super().__init__(headers={**(headers or {}), **quick})
         del self.headers["content-length"]
         self._work = work
-        self._interval = interval
         self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +55,7 @@ class KeptOpenResponse(Response):
     async def _wait(self, scope: Scope, send: Send) -> Response:
         async with task_group() as group:
             working = group.create_task(self._outcome(scope))
-            while not (await asyncio.wait({working}, timeout=self._interval))[0]:
+            while not (await asyncio.wait({working}, timeout=events.KEEPALIVE))[0]:
                 if not self._has_begun:
                     self._has_begun = True
                     start = {"type": "http.response.start", "status": 200}

@@ -16,6 +16,7 @@ from whisper_service.api.http.limits import time_is_up
 from whisper_service.api.metrics import Metrics
 from whisper_service.api.tasks import task_group
 from whisper_service.audio.decode import AudioFile, DecodeLimits, open_audio
+from whisper_service.audio.ffmpeg_process import MAX_WAIT
 from whisper_service.audio.vad import SileroDetector
 from whisper_service.policy.file_plan import FilePlan
 from whisper_service.settings import Settings
@@ -32,6 +33,12 @@ from whisper_service.types import (
 
 NO_SPEECH = "No speech was heard in the audio."
 """The warning of a transcript without any."""
+MAX_FFMPEG = 16
+"""ffmpeg processes of a replica at once. A long upload keeps one, mostly idle, until its last audio
+is wanted; more uploads than this wait for each other."""
+WINDOWS_IN_FLIGHT = 8
+"""Windows of one upload that are decoded side by side: a lone one fills the usual batch, and none
+crowds out the others."""
 MIN_SECONDS = 0.1
 """Shortest audio of an upload: less holds no word."""
 
@@ -111,12 +118,16 @@ class Transcriber:
     """
 
     def __init__(
-        self, settings: Settings, decoder: Decoder, metrics: Metrics | None = None
+        self,
+        settings: Settings,
+        decoder: Decoder,
+        metrics: Metrics | None = None,
+        max_ffmpeg: int = MAX_FFMPEG,
     ) -> None:
         self._settings = settings
         self._decoder = decoder
         self.queue = UploadQueue(settings.upload_admission_wait, settings.max_batch_size, metrics)
-        self._ffmpeg = asyncio.Semaphore(settings.max_ffmpeg)
+        self._ffmpeg = asyncio.Semaphore(max_ffmpeg)
 
     async def transcribe(
         self,
@@ -146,7 +157,7 @@ class Transcriber:
     ) -> Transcript:
         plan = FilePlan(
             options.decode,
-            max_in_flight=self._settings.upload_windows_in_flight,
+            max_in_flight=WINDOWS_IN_FLIGHT,
             detector=SileroDetector() if options.vad_filter else None,
             multilingual=options.multilingual,
         )
@@ -217,11 +228,10 @@ class Transcriber:
         self, file: BinaryIO, audio_track: int | None
     ) -> AsyncGenerator[tuple[AudioFile, Blocks], None]:
         """The audio, and its blocks; ffmpeg's permit is free again as soon as those end."""
-        settings = self._settings
         limits = DecodeLimits(
-            max_seconds=settings.max_audio_seconds,
+            max_seconds=self._settings.max_audio_seconds,
             min_seconds=MIN_SECONDS,
-            timeout=settings.ffmpeg_timeout,
+            timeout=MAX_WAIT,
         )
         async with AsyncExitStack() as permit:
             await permit.enter_async_context(self._ffmpeg)

@@ -29,6 +29,8 @@ from whisper_service.errors import (
 PATIENCE = 10.0
 """Seconds a body may be slower than its least rate in all: a radio link that changes cells takes a
 few."""
+MAX_MESSAGE_BYTES = 2**20
+"""Of a single message on a socket, and of a body that is no form: half a minute of 16 kHz audio."""
 MIN_RATE = 1000.0
 """Bytes a second that have to come of a body, on average: a slower one holds its place for
 nothing."""

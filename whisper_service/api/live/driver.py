@@ -30,6 +30,9 @@ from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob
 SLICE = SAMPLE_RATE // 4
 """Samples a plan takes before others get their turn: voice detection of so much holds the event
 loop for a millisecond or two."""
+MAX_BACKLOG = 60.0
+"""Seconds of audio a stream may have waiting to be decoded: a WhisperASR replica that is replaced
+is back in less. More for long closes it."""
 CATCH_UP = 2.0
 """Seconds a stream at its backlog limit is not read, so that TCP slows the sender down where no
 proxy is between; about one decode on a busy machine. After that it is closed."""
@@ -107,7 +110,7 @@ class StreamDriver(Generic[P]):
 
     async def wait_for_room(self) -> None:
         """Wait until there is room for more audio and more turns; raises `StreamTooFast`."""
-        seconds, turns = self._settings.max_stream_backlog, MAX_TURNS
+        seconds, turns = MAX_BACKLOG, MAX_TURNS
         try:
             async with asyncio.timeout(CATCH_UP):
                 while self.backlog > seconds or len(self._pipelines) > turns:

@@ -12,6 +12,9 @@ from whisper_service.errors import Overloaded
 
 RETRY_AFTER = 5.0
 """Seconds; an engine that has caught up has its streams within their bounds in about as much."""
+MAX_LAG = 10.0
+"""Seconds, the median of a replica's streams, beyond which no new one is admitted: live text that
+is as late is of little use, and one more stream makes all of them later."""
 _MIN_STREAMS = 2
 """A single stream that is behind may have sent faster than real time; that is its own affair."""
 

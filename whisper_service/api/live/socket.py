@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from whisper_service.api.http.limits import MAX_MESSAGE_BYTES
 from whisper_service.api.live.writer import SocketWriter
 from whisper_service.api.tasks import task_group
 from whisper_service.errors import (
@@ -63,7 +64,7 @@ async def next_message(
 
     Raises `IdleTimeout`, `PayloadTooLarge`, and `WebSocketDisconnect` if there is no more.
     """
-    limit, most = settings.stream_idle_timeout, settings.max_message_bytes
+    limit, most = settings.stream_idle_timeout, MAX_MESSAGE_BYTES
     message = None
     while message is None:
         try:

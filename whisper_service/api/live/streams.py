@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager, contextmanager
 
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.http.limits import Limit
-from whisper_service.api.live.lag import LagGate
+from whisper_service.api.live.lag import MAX_LAG, LagGate
 from whisper_service.api.live.meter import StreamMeter
 from whisper_service.api.metrics import ACTIVE_STREAMS, Metrics
 from whisper_service.audio.container import Container, open_container
+from whisper_service.audio.ffmpeg_process import MAX_WAIT
 from whisper_service.errors import Restarting
 from whisper_service.settings import Settings
 from whisper_service.types import StreamConfig
@@ -36,7 +37,7 @@ class LiveStreams:
         self._metrics = metrics
         self._streams = Limit(settings.max_streams, "streams")
         self._containers = Limit(MAX_CONTAINERS, "streams of containers")
-        self._lag_gate = LagGate(settings.stream_admission_lag)
+        self._lag_gate = LagGate(MAX_LAG)
         self._n_open: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
@@ -80,10 +81,9 @@ class LiveStreams:
         if config.pcm is not None:
             yield None
             return
-        limit = self.settings.ffmpeg_timeout
-        seconds = self.settings.max_stream_seconds + limit
+        seconds = self.settings.max_stream_seconds + MAX_WAIT
         with self._containers.admit():
-            async with open_container(max_wait=limit, cpu_seconds=seconds) as container:
+            async with open_container(max_wait=MAX_WAIT, cpu_seconds=seconds) as container:
                 yield container
 
     def _count(self, protocol: str, model_size: str, change: int) -> None:

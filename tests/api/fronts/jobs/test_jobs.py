@@ -208,7 +208,7 @@ async def keyed(serve, tmp_path):
         ApiKey(name="live", sha256=hash_key(LIVE["X-API-Key"]), scopes=("stream",)),
     ]
     write_keys(path, keys)
-    async with serve(api_keys_file=path, key_max_jobs=2) as replica:
+    async with serve(api_keys_file=path, max_jobs=20) as replica:
         yield replica
 
 

@@ -354,7 +354,9 @@ async def test_a_client_that_leaves_costs_no_more_work(app, decoder, stream):
     assert (decoder.n_cancelled, decoder.n_now) == (1, 0)
 
 
-async def test_a_client_that_leaves_in_mid_stream_costs_no_more_work(make_app, decoder):
+async def test_a_client_that_leaves_in_mid_stream_costs_no_more_work(
+    make_app, decoder, monkeypatch
+):
     second = asyncio.Event()
 
     def answer(job):
@@ -364,7 +366,8 @@ async def test_a_client_that_leaves_in_mid_stream_costs_no_more_work(make_app, d
         return say(job, " x")
 
     decoder.answer = answer
-    app = make_app(upload_windows_in_flight=1)
+    monkeypatch.setattr(transcription, "WINDOWS_IN_FLIGHT", 1)
+    app = make_app()
     upload = Upload(app, stream="true")
     request = httpx.Request(
         "POST",
@@ -420,7 +423,7 @@ def test_an_error_before_the_first_event_is_a_status(transcribe, monkeypatch):
     assert error["code"] == "undecodable_audio"
 
 
-def test_an_error_after_it_is_an_event(make_client, decoder):
+def test_an_error_after_it_is_an_event(make_client, decoder, monkeypatch):
     def answer(job):
         if len(decoder.jobs) > 1:
             raise Overloaded("The queue is full.")
@@ -428,7 +431,8 @@ def test_an_error_after_it_is_an_event(make_client, decoder):
 
     decoder.answer = answer
     files = {"file": ("a.wav", wav(level(3, 90)))}
-    client = make_client(upload_windows_in_flight=1)
+    monkeypatch.setattr(transcription, "WINDOWS_IN_FLIGHT", 1)
+    client = make_client()
     response = client.post("/transcribe", files=files, data={"stream": "true"})
     name, data = events_of(response)[-1]
     assert (response.status_code, name) == (200, "error")
@@ -454,10 +458,9 @@ def test_a_list_may_have_several_values(client):
     assert client.post("/v1/audio/transcriptions", files=parts).status_code == 200
 
 
-def test_a_body_that_is_no_form_has_to_be_small(make_client):
-    client = make_client(max_message_bytes=2000)
-    response = client.post("/tokens", content=b"x" * 2001)
-    assert (response.status_code, response.json()["error"]["max_bytes"]) == (413, 2000)
+def test_a_body_that_is_no_form_has_to_be_small(client):
+    response = client.post("/tokens", content=b"x" * (2**20 + 1))
+    assert (response.status_code, response.json()["error"]["max_bytes"]) == (413, 2**20)
     assert "multipart/form-data" in response.json()["error"]["message"]
 
 

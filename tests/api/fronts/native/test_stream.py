@@ -256,9 +256,9 @@ async def test_a_configuration_that_does_not_come_is_given_up(app, monkeypatch):
     assert (error["code"], close["code"]) == ("timed_out", 1008)
 
 
-async def test_a_first_message_too_large_is_refused(make_app):
-    first = json.dumps({"prompt": "x" * 2000})
-    error, close = await opening_error(make_app(max_message_bytes=1024), first)
+async def test_a_first_message_too_large_is_refused(app):
+    first = json.dumps({"prompt": "x" * 2**20})
+    error, close = await opening_error(app, first)
     assert (error["code"], close) == ("payload_too_large", 1009)
 
 
@@ -289,9 +289,9 @@ async def test_what_is_final_is_told_before_the_error(app, decoder):
     assert [message["seq"] for message in [*messages, error]] == list(range(len(messages) + 1))
 
 
-async def test_a_message_too_large_ends_the_stream(make_app):
-    async with connect(make_app(max_message_bytes=1024), PLAIN) as socket:
-        socket.send(bytes(1025))
+async def test_a_message_too_large_ends_the_stream(app):
+    async with connect(app, PLAIN) as socket:
+        socket.send(bytes(2**20 + 1))
         *_, error, close = await socket.rest()
     assert (error["code"], close["code"]) == ("payload_too_large", 1009)
 
@@ -311,10 +311,11 @@ async def test_a_stream_at_its_longest_is_flushed_and_ended(make_app):
     assert (error["code"], close["code"]) == ("audio_too_long", 1009)
 
 
-async def test_a_stream_that_sends_too_fast_is_told_and_closed(make_app, decoder, monkeypatch):
+async def test_a_stream_that_sends_too_fast_is_told_and_closed(app, decoder, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.live.driver.MAX_BACKLOG", 2)
     monkeypatch.setattr("whisper_service.api.live.driver.CATCH_UP", 0.05)
     decoder.gate.clear()
-    async with connect(make_app(max_stream_backlog=2), PLAIN) as socket:
+    async with connect(app, PLAIN) as socket:
         for _ in range(9):
             socket.send(level(1))
         *_, error, close = await socket.rest()
@@ -322,8 +323,9 @@ async def test_a_stream_that_sends_too_fast_is_told_and_closed(make_app, decoder
     assert decoder.n_now == 0
 
 
-async def test_reading_waits_for_a_decoder_that_catches_up(make_app, decoder):
-    async with connect(make_app(max_stream_backlog=2), PLAIN) as socket:
+async def test_reading_waits_for_a_decoder_that_catches_up(app, decoder, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.live.driver.MAX_BACKLOG", 2)
+    async with connect(app, PLAIN) as socket:
         socket.send(level(1, 9))
         socket.send({"type": "stop"})
         *_, done, _ = await socket.rest()
@@ -607,13 +609,12 @@ def test_names_carry_their_unit_and_histograms_have_buckets():
 # --- admission
 
 
-async def test_streams_that_are_late_keep_others_out_before_the_handshake(make_app, decoder):
+async def test_streams_that_are_late_keep_others_out_before_the_handshake(app, decoder):
     decoder.gate.clear()
-    app = make_app(stream_admission_lag=2)
     async with connect(app, PLAIN) as first, connect(app, PLAIN) as second:
         for socket in (first, second):
             await socket.receive()
-            socket.send(level(20, 5))
+            socket.send(level(20, 13))
         for _ in range(2):
             await decoder.begun.acquire()
         await refused(app)

@@ -401,9 +401,10 @@ async def test_who_waits_for_a_committed_turn_may_be_silent(talk, decoder):
         await it.until(f"{TRANSCRIPTION}.completed")
 
 
-async def test_audio_that_nobody_decodes_ends_the_session(talk, decoder):
+async def test_audio_that_nobody_decodes_ends_the_session(talk, decoder, monkeypatch):
+    monkeypatch.setattr("whisper_service.api.live.driver.MAX_BACKLOG", 0.1)
     decoder.gate.clear()
-    async with talk(max_stream_backlog=0.1) as it:
+    async with talk() as it:
         await it.event()
         await it.update(MANUAL)
         await it.hear(spoken() * 12)

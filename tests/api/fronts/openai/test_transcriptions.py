@@ -14,6 +14,7 @@ from openai.types.audio import (
 )
 
 from tests.api.fakes import level, say, wav
+from whisper_service.api.files import transcription
 from whisper_service.errors import InternalError, Overloaded
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
@@ -158,14 +159,15 @@ def test_an_error_before_the_first_event_has_its_status(transcriptions, decoder)
     assert refused.value.response.headers["retry-after"] == "2"
 
 
-def test_an_error_in_the_middle_ends_the_stream(make_openai, decoder):
+def test_an_error_in_the_middle_ends_the_stream(make_openai, decoder, monkeypatch):
     def answer(job):
         if len(decoder.jobs) > 1:
             raise InternalError
         return say(job, " one")
 
     decoder.answer = answer
-    client = make_openai(upload_windows_in_flight=1)
+    monkeypatch.setattr(transcription, "WINDOWS_IN_FLIGHT", 1)
+    client = make_openai()
     events = iter(ask(client.audio.transcriptions, LONG, stream=True))
     assert next(events).delta == "one"
     with pytest.raises(openai.APIError) as failed:

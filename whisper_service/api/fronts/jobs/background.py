@@ -1,5 +1,6 @@
 """What a replica does for jobs beside answering: the work, and the webhooks."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,9 @@ from whisper_service.api.fronts.jobs.worker import JobWorker
 from whisper_service.api.tasks import task_group
 from whisper_service.jobs.store import JobStore, StoreLimits
 
+KEY_SHARE = 0.1
+"""Of all jobs, that those of one key may be: it leaves room for others."""
+
 
 class JobsBackground:
     """Its `lifespan` is part of the application's. Without, jobs are taken, and wait for others."""
@@ -18,7 +22,10 @@ class JobsBackground:
     def __init__(self, replica: Replica) -> None:
         settings = replica.settings
         limits = StoreLimits(
-            settings.max_jobs, settings.key_max_jobs, settings.max_job_bytes, settings.job_max_age
+            max_jobs=settings.max_jobs,
+            key_max_jobs=math.ceil(settings.max_jobs * KEY_SHARE),
+            max_bytes=settings.max_job_bytes,
+            max_age=settings.job_max_age,
         )
         self.store = JobStore(settings.jobs_dir.expanduser(), limits)
         self._worker = JobWorker(replica, self.store)

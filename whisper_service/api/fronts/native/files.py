@@ -80,7 +80,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
                 )
                 await events.done(transcript)
 
-            return EventsResponse(stream, settings.answer_keepalive)
+            return EventsResponse(stream)
 
         async def whole() -> Response:
             transcript = await transcriber.transcribe(file, model, options, deadline)
@@ -88,7 +88,7 @@ def files_router(settings: Settings, decoder: Decoder, transcriber: Transcriber)
             return Response(chosen.render(transcript), media_type=chosen.media_type)
 
         if form.keep_open:
-            return KeptOpenResponse(whole, settings.answer_keepalive)
+            return KeptOpenResponse(whole)
         return await unless_client_leaves(request.receive, whole())
 
     @router.post(

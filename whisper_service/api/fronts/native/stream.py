@@ -14,6 +14,7 @@ from whisper_service.api.fronts.native.messages import ConfigMessage, ResumeMess
 from whisper_service.api.fronts.native.resume import ResumePoint, ResumeTokens
 from whisper_service.api.fronts.native.session import StreamSession
 from whisper_service.api.http.errors import ErrorResponse
+from whisper_service.api.http.limits import MAX_MESSAGE_BYTES
 from whisper_service.api.live.pipeline import StreamPipeline, state_at
 from whisper_service.api.live.streams import LiveStreams
 from whisper_service.api.log_context import name_session
@@ -130,10 +131,10 @@ class _Handshake:
             raise BinaryBeforeConfig(
                 "The first message has to be text: the configuration, as JSON; {} is enough."
             )
-        if len(text) > self._settings.max_message_bytes:
+        if len(text) > MAX_MESSAGE_BYTES:
             raise PayloadTooLarge(
-                f"The first message is longer than {self._settings.max_message_bytes:,} bytes.",
-                max_bytes=self._settings.max_message_bytes,
+                f"The first message is longer than {MAX_MESSAGE_BYTES:,} bytes.",
+                max_bytes=MAX_MESSAGE_BYTES,
             )
         return text
 

@@ -37,7 +37,7 @@ def openai_files_router(
     """The routes of OpenAI's audio API that take a file."""
     router = APIRouter(prefix="/v1/audio", tags=["OpenAI"], route_class=FormRoute)
     speech = _Speech(settings, decoder, transcriber)
-    find_ignored = Depends(ignored_fields(settings))
+    find_ignored = Depends(ignored_fields)
 
     @router.post(
         "/transcriptions",
@@ -101,8 +101,7 @@ class _Speech:
             return Response(body, media_type=media_type, headers=headers)
 
         if form.keep_open:
-            interval = self._settings.answer_keepalive
-            return KeptOpenResponse(whole, interval, headers)
+            return KeptOpenResponse(whole, headers)
         return await unless_client_leaves(request.receive, whole())
 
     def _events(
@@ -128,9 +127,4 @@ class _Speech:
             usage = token_usage(transcript)
             await send_event(kind, {"type": kind, "text": transcript.text, "usage": usage})
 
-        return EventsResponse(
-            work,
-            self._settings.answer_keepalive,
-            headers,
-            has_names=False,
-        )
+        return EventsResponse(work, headers, has_names=False)
