@@ -78,6 +78,9 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         middleware=[*_traces(tracer), *_middleware(replica, tokens)],
+        # FastAPI's own spans and logs go to the process's global providers, which Ray Serve's
+        # tracing sets, whatever `settings.tracing` says; they hold query strings and input.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_error_handlers(app)
     for front in FRONTS:

@@ -54,6 +54,24 @@ def test_probes_leave_no_span(traced, spans):
     assert spans.ended == ()
 
 
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_provider_of_the_whole_process_gets_no_span(spans, decoder, monkeypatch, is_on):
+    """Ray Serve's tracing sets one, and FastAPI would send its own spans there."""
+    others = Spans()
+    monkeypatch.setattr("opentelemetry.trace.get_tracer_provider", lambda: others.provider)
+    tracer = spans.tracer if is_on else None
+    client = TestClient(create_app(Settings(resume_key="a key"), decoder, tracer=tracer))
+    assert client.get("/languages").status_code == 200
+    assert [len(spans.ended), len(others.ended)] == [is_on, 0]
+
+
+@pytest.mark.parametrize("odd", [b"\xff", b"\xff\\x", b"\xff\\N"])
+def test_a_header_of_odd_bytes_is_traced_and_answered(traced, spans, odd):
+    response = TestClient(traced).get("/languages", headers={"user-agent": odd})
+    assert response.status_code == 200
+    assert spans.one("GET /languages").attributes["http.response.status_code"] == 200
+
+
 def test_a_bug_is_an_error_and_a_wrong_request_is_none(traced, spans, decoder):
     client = TestClient(traced, raise_server_exceptions=False)
     decoder.failures.append(ZeroDivisionError())
