@@ -67,7 +67,6 @@ REMOVED = {
     "stream_admission_lag": _CONSTANT.format("10 s; `max_streams` bounds all streams"),
     "stream_lag_warning": _CONSTANT.format("5 s"),
     "stream_retry_timeout": _CONSTANT.format("20 s"),
-    "strict_fields": "fields without effect are named by the answer's `X-Ignored-Fields`",
     "stuck_timeout": "it is two fifths of `decode_timeout`, at least 10 s",
     "token_max_age": _CONSTANT.format("7200 s; a token may ask for less with `expires_in`"),
     "upload_windows_in_flight": _CONSTANT.format("8"),
@@ -224,6 +223,12 @@ class Settings(BaseSettings):
     )
 
     # --- requests, and limits on them
+    strict_fields: bool = Field(
+        False,
+        description="Refuse by name the fields of other servers' clients that have no effect on"
+        " `/v1/audio`, such as `user` and `seed`; otherwise the answer's `X-Ignored-Fields` names"
+        " them.",
+    )
     max_upload_bytes: int = Field(1 * GiB, ge=1, description="Largest request body.")
     max_audio_seconds: float = Field(4 * 3600.0, gt=0, description="Longest audio of one upload.")
     max_uploads: int = Field(

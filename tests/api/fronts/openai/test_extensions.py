@@ -84,6 +84,16 @@ def test_every_ignored_field_is(post, decoder):
     assert decoder.jobs[0].options == decoder.jobs[1].options
 
 
+def test_a_strict_service_refuses_what_has_no_effect(make_client, decoder):
+    client = make_client(strict_fields=True)
+    answer = client.post(PATH, files={"file": FILE}, data={"model": "base", "seed": "1"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "seed")
+    assert "WHISPER_STRICT_FIELDS" in answer.json()["error"]["message"]
+    assert decoder.jobs == []
+    fields = {"model": "base", "vad_filter": "true", "user": ""}
+    assert client.post(PATH, files={"file": FILE}, data=fields).status_code == 200
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_be_another_transcript_is_refused(post, decoder, name):
     error = post(**{name: "5"}).json()["error"]

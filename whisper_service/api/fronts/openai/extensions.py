@@ -4,12 +4,13 @@ Those of faster-whisper's and of whisper.cpp's servers, of vLLM and of LocalAI. 
 (`Extensions`), ignored by name, or refused, where the transcript would be of another kind.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import Request
 from pydantic import Field
 
+from whisper_service.api.http.errors import shown
 from whisper_service.api.http.params import asks_nothing
 from whisper_service.api.schemas.base import Input
 from whisper_service.api.schemas.fields import (
@@ -20,6 +21,8 @@ from whisper_service.api.schemas.fields import (
     VadFilter,
 )
 from whisper_service.api.schemas.forms import DEFAULT_BEAM_SIZE, MAX_BEAMS
+from whisper_service.errors import InvalidParameter
+from whisper_service.settings import Settings
 
 ONE_SPEAKER = "speakers are not told apart here"
 _ALL_OF_IT = "all of the file is transcribed"
@@ -151,10 +154,26 @@ def without_ignored(fields: Mapping[Any, Any]) -> dict[Any, Any]:
     return named
 
 
-async def ignored_fields(request: Request) -> tuple[str, ...]:
-    """A dependency: the names of a form's fields that have no effect."""
-    form = await request.form()
-    return tuple(name for name in form if name in IGNORED and not asks_nothing(form[name]))
+def ignored_fields(settings: Settings) -> Callable[[Request], Awaitable[tuple[str, ...]]]:
+    """A dependency: the names of a form's fields that have no effect.
+
+    With `settings.strict_fields` it raises `InvalidParameter` for the first of them.
+    """
+
+    async def find(request: Request) -> tuple[str, ...]:
+        form = await request.form()
+        given = [name for name in form if name in IGNORED and not asks_nothing(form[name])]
+        if given and settings.strict_fields:
+            raise InvalidParameter(
+                f"`{given[0]}` has no effect here, and WHISPER_STRICT_FIELDS says that such a field"
+                " is refused.",
+                param=given[0],
+                got=shown(form[given[0]]),
+                allowed="to leave it out",
+            )
+        return tuple(given)
+
+    return find
 
 
 def ignored_header(names: tuple[str, ...]) -> dict[str, str]:

@@ -37,7 +37,7 @@ def openai_files_router(
     """The routes of OpenAI's audio API that take a file."""
     router = APIRouter(prefix="/v1/audio", tags=["OpenAI"], route_class=FormRoute)
     speech = _Speech(settings, decoder, transcriber)
-    find_ignored = Depends(ignored_fields)
+    find_ignored = Depends(ignored_fields(settings))
 
     @router.post(
         "/transcriptions",
