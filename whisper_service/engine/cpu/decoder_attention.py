@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import carray, cfunc, njit
+from numba import carray, literally, njit
 from torch import Tensor
 from whisper.model import ModelDimensions
 
 from whisper_service.engine.attention import Attention, Rows
 from whisper_service.engine.cache import Cache
 from whisper_service.engine.cpu import openmp
-from whisper_service.engine.cpu.gemm import most_rows, panel_width, tile
-from whisper_service.engine.cpu.openmp import LOOP, SIGNATURE, pointer
+from whisper_service.engine.cpu.gemm import most_rows, multiply, panel_width
+from whisper_service.engine.cpu.kernel import LOOP, in_order, kernel, load, pointer, store
+from whisper_service.engine.cpu.openmp import share
 
 
 def key_panel(dims: ModelDimensions, dtype: torch.dtype, device: torch.device) -> int:
@@ -68,35 +69,12 @@ def compiled_attention(store: Cache) -> Attention | None:
 
 @cache
 def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
-    """Compile both kernels for a number format and a head's width, which takes seconds."""
-    is_bfloat16 = dtype == torch.bfloat16
-    number = np.uint16 if is_bfloat16 else np.float32
-    load = openmp.load_bfloat16 if is_bfloat16 else openmp.same
-    store = openmp.store_bfloat16 if is_bfloat16 else openmp.same
+    """Both kernels for a number format and a head's width."""
+    number = np.uint16 if dtype == torch.bfloat16 else np.float32
     size = np.int64(np.dtype(number).itemsize)
-    share = openmp.share()
     most, panel = most_rows(), panel_width()
-    multiply = tile(dtype)
 
-    @njit(**LOOP)
-    def dot(a: Any, b: Any) -> Any:
-        total = np.float32(0)
-        for i in range(width):
-            total += load(a[i]) * load(b[i])
-        return total
-
-    @njit(**LOOP)
-    def add(total: Any, weight: Any, value: Any) -> None:
-        for i in range(width):
-            total[i] += weight * load(value[i])
-
-    @njit(**LOOP)
-    def finish(total: Any, weights: Any, out: Any) -> None:
-        norm = np.float32(1) / weights
-        for i in range(width):
-            out[i] = store(total[i] * norm)
-
-    @cfunc(SIGNATURE, **LOOP)
+    @kernel
     def audio(arguments: Any) -> None:
         p = carray(arguments, (11,), np.int64)
         n_rows, n_heads, n_slots, n_frames, keys, n_padded = p[5], p[6], p[7], p[8], p[9], p[10]
@@ -129,6 +107,7 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
                     queries[i, j] = load(query[row + i, head, j])
             for frame in range(0, n_heard, panel):
                 multiply(
+                    number,
                     n,
                     queries.ctypes.data,
                     width,
@@ -143,6 +122,7 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
                 norms[i] = softmax(scores[i, :n_heard], np.float32(width**-0.5))
             for column in range(0, width, panel):
                 multiply(
+                    number,
                     n,
                     scores.ctypes.data,
                     n_padded,
@@ -154,9 +134,9 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
                     width,
                 )
             for i in range(n):
-                finish(totals[i], norms[i], out[row + i, head])
+                _finish(totals[i], norms[i], out[row + i, head])
 
-    @cfunc(SIGNATURE, **LOOP)
+    @kernel
     def past(arguments: Any) -> None:
         p = carray(arguments, (10,), np.int64)
         n_rows, n_heads, n_lines, n_ctx = p[6], p[7], p[8], p[9]
@@ -176,17 +156,35 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
                 said[1, line, position, head, i] = qkv[row, 2, head, i]
             known = scores[: position + 1]
             for t in range(position + 1):
-                known[t] = dot(qkv[row, 0, head], said[0, table[line, t], t, head])
+                known[t] = _dot(qkv[row, 0, head], said[0, table[line, t], t, head], width)
             norm = softmax(known, np.float32(width**-0.5))
             total = np.zeros(width, np.float32)
             for t in range(position + 1):
-                add(total, known[t], said[1, table[line, t], t, head])
-            finish(total, norm, out[row, head])
+                _add(total, known[t], said[1, table[line, t], t, head])
+            _finish(total, norm, out[row, head])
 
     return past, audio
 
 
-_in_order = openmp.in_order(is_bfloat16=False)
+@njit(**LOOP)
+def _dot(a: Any, b: Any, n: int) -> Any:
+    total = np.float32(0)
+    for i in range(literally(n)):  # LLVM unrolls what it knows the length of
+        total += load(a[i]) * load(b[i])
+    return total
+
+
+@njit(**LOOP)
+def _add(total: Any, weight: Any, value: Any) -> None:
+    for i in range(len(total)):
+        total[i] += weight * load(value[i])
+
+
+@njit(**LOOP)
+def _finish(total: Any, weights: Any, out: Any) -> None:
+    norm = np.float32(1) / weights
+    for i in range(len(total)):
+        out[i] = store(total[i] * norm, out.dtype)
 
 
 @njit(**LOOP)
@@ -206,8 +204,8 @@ def _highest(bits: Any) -> Any:
     """The highest float32 of these bits."""
     highest = np.int32(-(2**31))
     for i in range(len(bits)):
-        highest = max(highest, _in_order(bits[i]))
-    return np.int32(_in_order(highest)).view(np.float32)
+        highest = max(highest, in_order(bits[i]))
+    return np.int32(in_order(highest)).view(np.float32)
 
 
 @njit(**LOOP, inline="always")

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import carray, cfunc
+from numba import carray
 from torch import Tensor
 
 from whisper_service.engine.cpu import openmp
-from whisper_service.engine.cpu.gemm import most_rows, panel_width, tile
-from whisper_service.engine.cpu.openmp import LOOP, SIGNATURE, pointer
+from whisper_service.engine.cpu.gemm import most_rows, multiply, panel_width
+from whisper_service.engine.cpu.kernel import kernel, pointer
+from whisper_service.engine.cpu.openmp import share
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,10 @@ def lossless_half(weight: Tensor) -> Tensor:
 @cache
 def _kernel(dtype: torch.dtype) -> Any:
     width, most = panel_width(), most_rows()
+    number = np.float16 if dtype == torch.float16 else np.float32
     size = np.int64(dtype.itemsize)
-    multiply = tile(dtype)
-    share = openmp.share()
 
-    @cfunc(SIGNATURE, **LOOP)
+    @kernel
     def project(arguments: Any) -> None:
         p = carray(arguments, (7,), np.int64)
         x, panels, biases, out, n_rows, n_in, n_out = p[0], p[1], p[2], p[3], p[4], p[5], p[6]
@@ -83,7 +83,9 @@ def _kernel(dtype: torch.dtype) -> Any:
                 is_whole = n_columns == width
                 target = out + (row * n_out + column) * 4 if is_whole else edge.ctypes.data
                 stride = n_out if is_whole else width
-                multiply(n, x + row * n_in * 4, n_in, weights, width, n_in, bias, target, stride)
+                multiply(
+                    number, n, x + row * n_in * 4, n_in, weights, width, n_in, bias, target, stride
+                )
                 if not is_whole:
                     for i in range(n):
                         for j in range(n_columns):

@@ -7,10 +7,8 @@ have to guess which numbers those are, so the loop is written in LLVM's instruct
 
 # mypy: disable-error-code="untyped-decorator"
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -23,11 +21,11 @@ _VECTORS = 4
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _BFLOAT16 = ir.IntType(16)
 """Its bits, which are the upper half of a float32's."""
-_KINDS = {torch.float32: _FLOAT, torch.float16: ir.HalfType(), torch.bfloat16: _BFLOAT16}
+_KINDS = {types.float32: _FLOAT, types.float16: ir.HalfType(), types.uint16: _BFLOAT16}
 
 
 def beats_torch(*, has_many_rows: bool) -> bool:
-    """Whether products on the tile are faster than torch's: with few rows wherever it runs, with
+    """Whether `multiply` is faster than torch's products: with few rows wherever it runs, with
     1,500 only without AVX512, for which torch's libraries have good loops."""
     return openmp.library() is not None and not (has_many_rows and has_avx512())
 
@@ -47,44 +45,40 @@ def _lanes() -> int:
     return 16 if has_avx512() else 8
 
 
-@cache
-def tile(dtype: torch.dtype) -> Any:
-    """The compiled `tile(n, x, x_stride, panel, panel_stride, n_in, bias, out, out_stride)`.
+@intrinsic
+def multiply(
+    context: Any,
+    number: Any,
+    n: Any,
+    x: Any,
+    x_stride: Any,
+    panel: Any,
+    panel_stride: Any,
+    n_in: Any,
+    bias: Any,
+    out: Any,
+    out_stride: Any,
+) -> tuple[Any, Callable[..., Any]]:
+    """n rows of x, float32 [n, n_in], up to `most_rows()`, times the panel, [n_in, panel_width()],
+    plus `bias`, float32 [panel_width()].
 
-    Addresses are int64. n rows of x, float32 [n, n_in], up to `most_rows()`, times the panel,
-    [n_in, panel_width()] in `dtype` (float32, float16 or bfloat16), plus `bias`, float32
-    [panel_width()]. Strides count numbers between rows. A row's result does not depend on n.
+    `number` is the panel's type, np.float32, np.float16 or, for bfloat16, np.uint16. Addresses are
+    int64; strides count numbers between rows. A row's result does not depend on n.
     """
-    lanes = _lanes()
-    name = f"tile_{dtype}".replace(".", "_")
+    name = f"multiply_{number.dtype}"
 
-    @intrinsic
-    def call(
-        context: Any,
-        n: Any,
-        x: Any,
-        x_stride: Any,
-        panel: Any,
-        panel_stride: Any,
-        n_in: Any,
-        bias: Any,
-        out: Any,
-        out_stride: Any,
-    ) -> tuple[Any, Callable[..., Any]]:
-        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            function = builder.module.globals.get(name) or _define(
-                builder.module, name, _KINDS[dtype], lanes
-            )
-            builder.call(function, arguments)
-            return context.get_dummy_value()
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function = builder.module.globals.get(name) or _define(
+            builder.module, name, _KINDS[number.dtype], _lanes()
+        )
+        builder.call(function, arguments[1:])
+        return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 9), build
-
-    return call
+    return types.void(number, *[types.int64] * 9), build
 
 
 def _define(module: Any, name: str, weight: Any, lanes: int) -> Any:
-    """Write `tile` as LLVM's instructions: a loop for each number of rows."""
+    """Write `multiply` as LLVM's instructions: a loop for each number of rows."""
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT64] * 9), name)
     function.linkage = "internal"
     entry, last = function.append_basic_block("entry"), function.append_basic_block("last")

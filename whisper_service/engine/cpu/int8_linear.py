@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import carray, cfunc
+from numba import carray
 from torch import Tensor
 
 from whisper_service.engine.cpu import openmp
-from whisper_service.engine.cpu.openmp import LOOP, SIGNATURE, pointer
+from whisper_service.engine.cpu.kernel import in_order, kernel, load, pointer, store
+from whisper_service.engine.cpu.openmp import share
 
 _MIDDLE = 128
 """oneDNN's fast products subtract one zero point from the unsigned activations of all rows; a row's
@@ -115,11 +116,8 @@ def _rounding(is_bfloat16: bool) -> Any:
     """Compile `quantize_rows` for a number format."""
     number = np.uint16 if is_bfloat16 else np.uint32
     ordered = np.int16 if is_bfloat16 else np.int32
-    load = openmp.load_bfloat16 if is_bfloat16 else openmp.load_float32
-    in_order = openmp.in_order(is_bfloat16=is_bfloat16)
-    share = openmp.share()
 
-    @cfunc(SIGNATURE, **LOOP)
+    @kernel
     def rounding(arguments: Any) -> None:
         p = carray(arguments, (6,), np.int64)
         n_rows, width = p[4], p[5]
@@ -151,10 +149,8 @@ def _rounding(is_bfloat16: bool) -> Any:
 def _scaling(is_bfloat16: bool) -> Any:
     """Compile `Int8Linear._to_scale` for a number format."""
     number = np.uint16 if is_bfloat16 else np.float32
-    store = openmp.store_bfloat16 if is_bfloat16 else openmp.same
-    share = openmp.share()
 
-    @cfunc(SIGNATURE, **LOOP)
+    @kernel
     def scaling(arguments: Any) -> None:
         p = carray(arguments, (8,), np.int64)
         n_rows, width = p[6], p[7]
@@ -168,6 +164,7 @@ def _scaling(is_bfloat16: bool) -> Any:
         for row in range(first, last):
             scale, offset = scales[row], np.float32(_MIDDLE) - zeros[row]
             for i in range(width):
-                out[row, i] = store((products[row, i] + offset * sums[i]) * scale + bias[i])
+                value = (products[row, i] + offset * sums[i]) * scale + bias[i]
+                out[row, i] = store(value, out.dtype)
 
     return scaling
