@@ -201,8 +201,8 @@ class Engine:
     def warm_up(self) -> None:
         """Decode and align a window, so that lazy start-up work does not wait for a request.
 
-        The alignment's inner loop alone takes 3 s to compile (numba). It also starts numba's pool
-        of threads, which sets OpenMP's number of them, and so torch's, to all the machine's cores.
+        The first alignment also starts numba's pool of threads, which sets OpenMP's number of them,
+        and so torch's, to all the machine's cores.
         """
         n_threads = torch.get_num_threads()
         options = DecodeOptions(language="en", temperatures=(0.0,), max_tokens=4)

@@ -8,11 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from whisper import timing
 from whisper.model import ModelDimensions
-from whisper.timing import add_word_timestamps
 from whisper.tokenizer import Tokenizer
 
+from whisper_service.engine.cpu import keep_compiled
 from whisper_service.types import Segment, Word
+
+for _function in (timing.backtrace, timing.dtw_cpu):
+    keep_compiled(_function)
 
 Scores = Callable[[Tensor], tuple[Tensor, list[Tensor]]]
 """Tokens int64 [n] -> logits float32 [n, V]; by alignment head, the cross-attention scores
@@ -39,7 +43,7 @@ def align(
         {"seek": 0, "start": segment.start, "end": segment.end, "tokens": list(segment.tokens)}
         for segment in segments
     ]
-    add_word_timestamps(
+    timing.add_word_timestamps(
         segments=timed,
         model=_Scorer(score, dims, heads),
         tokenizer=tokenizer,

@@ -8,6 +8,7 @@ from whisper_service.engine.cpu.decoder_attention import compiled_attention, key
 from whisper_service.engine.cpu.float16_linear import float16_linear, lossless_half
 from whisper_service.engine.cpu.gemm import beats_torch
 from whisper_service.engine.cpu.int8_linear import int8_linear, smoothing_factors
+from whisper_service.engine.cpu.kernel import keep_compiled
 from whisper_service.engine.cpu.processor import has_avx512, has_fast_bfloat16, has_vnni
 from whisper_service.engine.cpu.topk import topk
 
@@ -19,6 +20,7 @@ __all__ = [
     "has_fast_bfloat16",
     "has_vnni",
     "int8_linear",
+    "keep_compiled",
     "key_panel",
     "lossless_half",
     "smoothing_factors",

@@ -37,7 +37,7 @@ _INT16, _INT32 = ir.IntType(16), ir.IntType(32)
 def kernel(function: Callable[[Any], None]) -> Any:
     """Compile a kernel for `openmp.run`, or load it."""
     assert openmp.library() is not None  # and LLVM knows its functions
-    compiled = CFunc(function, _SIGNATURE, locals={}, options=LOOP)
+    compiled: Any = CFunc(function, _SIGNATURE, locals={}, options=LOOP)
     compiled._cache = _code_cache(function)
     compiled.compile()
     return compiled
