@@ -160,7 +160,7 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
             norm = softmax(known, np.float32(width**-0.5))
             total = np.zeros(width, np.float32)
             for t in range(position + 1):
-                _add(total, known[t], said[1, table[line, t], t, head])
+                _add(total, known[t], said[1, table[line, t], t, head], width)
             _finish(total, norm, out[row, head])
 
     return past, audio
@@ -175,8 +175,8 @@ def _dot(a: Any, b: Any, n: int) -> Any:
 
 
 @njit(**LOOP)
-def _add(total: Any, weight: Any, value: Any) -> None:
-    for i in range(len(total)):
+def _add(total: Any, weight: Any, value: Any, n: int) -> None:
+    for i in range(literally(n)):
         total[i] += weight * load(value[i])
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core.caching import FunctionCache, NullCache
@@ -64,6 +65,7 @@ def _code_cache(function: Any) -> FunctionCache | NullCache:
     the same file for different code.
     """
     variables = [cell.cell_contents for cell in function.__closure__ or ()]
+    assert all(isinstance(variable, int | np.integer | type) for variable in variables)
     digest = sha256(repr((_surroundings(), variables)).encode()).hexdigest()
     function.__qualname__ += f"_{digest[:16]}"
     try:
