@@ -17,6 +17,9 @@ SAMPLE_RATE = 16_000
 WINDOW_SECONDS = 30
 """What one decode hears: the encoder's fixed 1,500 frames of 20 ms."""
 WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
+SILENT_PADDING = 5.0
+"""Seconds of silence that a decode needs after speech, lest it loops: 2 s are too few, and more
+only costs time."""
 
 _SURE = 0.5
 """A language this probable is taken: faster-whisper's `language_detection_threshold`."""

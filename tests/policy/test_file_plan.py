@@ -10,6 +10,7 @@ from tests.policy.world import FakeDetector, Spoken, decode, silence, synthesise
 from whisper_service.policy.file_plan import FilePlan
 from whisper_service.types import (
     SAMPLE_RATE,
+    SILENT_PADDING,
     WINDOW_SAMPLES,
     Audio,
     DecodeJob,
@@ -72,6 +73,16 @@ def test_windows_are_cut_in_silence_and_are_nearly_full() -> None:
     assert all(len(job.audio) <= WINDOW_SAMPLES for job in jobs)
     assert all(len(job.audio) > 18 * SAMPLE_RATE for job in jobs[:-1])
     assert not any(job.audio[-1] or job.audio[0] for job in jobs)
+
+
+def test_where_speech_was_detected_little_silence_after_it_is_encoded() -> None:
+    detected = plan_of(ENGLISH, max_in_flight=3)
+    undetected = FilePlan(ENGLISH, max_in_flight=3, detector=None)
+    paddings = [
+        {job.padding for job in transcribe(plan, synthesise(MINUTES))[1]}
+        for plan in (detected, undetected)
+    ]
+    assert paddings == [{SILENT_PADDING}, {None}]
 
 
 def test_no_more_windows_are_in_flight_or_waiting_than_allowed() -> None:

@@ -28,6 +28,7 @@ from whisper_service.policy.truncation import MAX_DECODES, MAX_UNCOVERED, is_tru
 from whisper_service.policy.window_cutter import FileWindow, WindowCutter
 from whisper_service.types import (
     SAMPLE_RATE,
+    SILENT_PADDING,
     WINDOW_SAMPLES,
     Audio,
     DecodeJob,
@@ -76,6 +77,8 @@ class FilePlan:
         self._options = options
         self._max_in_flight = max_in_flight
         self._multilingual = multilingual
+        # What is no speech to a detector is decoded as `whisper.transcribe` does it.
+        self._padding = None if detector is None else SILENT_PADDING
         max_pause = _MAX_PAUSE if options.language else _MAX_PAUSE_BETWEEN_LANGUAGES
         self._cutter = WindowCutter(detector, max_pause=max_pause)
         self._has_ended = False
@@ -137,7 +140,8 @@ class FilePlan:
             return None
         pending = self._waiting.popleft()
         pending.n_jobs += 1
-        job = DecodeJob(pending.window.audio[pending.start :], self._job_options(pending.window))
+        audio = pending.window.audio[pending.start :]
+        job = DecodeJob(audio, self._job_options(pending.window), padding=self._padding)
         self._in_flight[id(job.audio)] = (job, pending)
         return job
 

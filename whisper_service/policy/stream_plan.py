@@ -59,13 +59,17 @@ from whisper_service.policy.stream_events import (
     StreamState,
 )
 from whisper_service.policy.timed_words import TimedWord
-from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob, Hypothesis, StreamConfig
+from whisper_service.types import (
+    SAMPLE_RATE,
+    SILENT_PADDING,
+    Audio,
+    DecodeJob,
+    Hypothesis,
+    StreamConfig,
+)
 
 _MAX_MARK_HOLD = 2 * SAMPLE_RATE
 """2 s: after a silence this long a sentence is over, whatever follows."""
-_PADDING = 5.0
-"""Seconds of silence that a decode needs after its audio, lest it loops: 2 s are too few, and the
-30 s of Whisper's training cost half as much again."""
 
 
 class StreamPlan:
@@ -353,7 +357,7 @@ class StreamPlan:
             self._window.context if has_context else "",
             prefix=self._window.prefix,
             draft=self._agreement.text,
-            padding=_PADDING,
+            padding=SILENT_PADDING,
             priority="live" if purpose is Purpose.PARTIAL else "final",
         )
         begin, committed = self._window.begin, self._cursor.committed

@@ -67,12 +67,17 @@ def compiled_attention(store: Cache) -> Attention | None:
     return Attention(attend_past, attend_audio)
 
 
+_GROUP_SIZE = 6
+"""Rows of one window that share what is read of it: with AVX2 those of two tiles, which hold three.
+A wider search has several groups."""
+
+
 @cache
 def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
     """Both kernels for a number format and a head's width."""
     number = np.uint16 if dtype == torch.bfloat16 else np.float32
     size = np.int64(np.dtype(number).itemsize)
-    most, panel = most_rows(), panel_width()
+    most, panel, group_size = most_rows(), panel_width(), _GROUP_SIZE
 
     @kernel
     def audio(arguments: Any) -> None:
@@ -83,16 +88,16 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
         slots = carray(pointer(p[2]), (n_rows,), np.int64)
         lengths = carray(pointer(p[3]), (n_slots,), np.int64)
         out = carray(pointer(p[4]), (n_rows, n_heads, width), number)
-        queries = np.empty((most, width), np.float32)
-        scores = np.empty((most, n_padded), np.float32)
-        totals = np.empty((most, width), np.float32)
-        norms = np.empty(most, np.float32)
+        queries = np.empty((group_size, width), np.float32)
+        scores = np.empty((group_size, n_padded), np.float32)
+        totals = np.empty((group_size, width), np.float32)
+        norms = np.empty(group_size, np.float32)
         nothing = np.zeros(panel, np.float32).ctypes.data
         starts = np.empty(n_rows + 1, np.int64)  # of rows side by side of the same window
         n_groups = 0
         for row in range(n_rows):
             is_new = row == 0 or slots[row] != slots[row - 1]
-            if is_new or row - starts[n_groups - 1] == most:
+            if is_new or row - starts[n_groups - 1] == group_size:
                 starts[n_groups] = row
                 n_groups += 1
         starts[n_groups] = n_rows
@@ -106,33 +111,35 @@ def _compiled(dtype: torch.dtype, width: int) -> tuple[Any, Any]:
                 for j in range(width):
                     queries[i, j] = load(query[row + i, head, j])
             for frame in range(0, n_heard, panel):
-                multiply(
-                    number,
-                    n,
-                    queries.ctypes.data,
-                    width,
-                    keys + offset * n_padded + frame * size,
-                    n_padded,
-                    width,
-                    nothing,
-                    scores.ctypes.data + frame * 4,
-                    n_padded,
-                )
+                for i in range(0, n, most):  # keys that the second time are in the core's cache
+                    multiply(
+                        number,
+                        min(most, n - i),
+                        queries.ctypes.data + i * width * 4,
+                        width,
+                        keys + offset * n_padded + frame * size,
+                        n_padded,
+                        width,
+                        nothing,
+                        scores.ctypes.data + (i * n_padded + frame) * 4,
+                        n_padded,
+                    )
             for i in range(n):
                 norms[i] = softmax(scores[i, :n_heard], np.float32(width**-0.5))
             for column in range(0, width, panel):
-                multiply(
-                    number,
-                    n,
-                    scores.ctypes.data,
-                    n_padded,
-                    values + offset * n_frames + column * size,
-                    width,
-                    n_heard,
-                    nothing,
-                    totals.ctypes.data + column * 4,
-                    width,
-                )
+                for i in range(0, n, most):
+                    multiply(
+                        number,
+                        min(most, n - i),
+                        scores.ctypes.data + i * n_padded * 4,
+                        n_padded,
+                        values + offset * n_frames + column * size,
+                        width,
+                        n_heard,
+                        nothing,
+                        totals.ctypes.data + (i * width + column) * 4,
+                        width,
+                    )
             for i in range(n):
                 _finish(totals[i], norms[i], out[row + i, head])
 
