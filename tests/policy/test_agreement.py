@@ -14,9 +14,23 @@ def timed(text: str) -> list[TimedWord]:
 
 def test_what_two_hypotheses_begin_with_alike_is_stable() -> None:
     agreement = Agreement()
-    assert join(agreement.update(timed(" a b c d"), is_complete=False)) == " a b c d"
-    assert join(agreement.update(timed(" a b x y"), is_complete=False)) == " x y"
+    agreement.update(timed(" a b c d"), is_complete=False)
+    assert join(agreement.update(timed(" a b x y"), is_complete=True)) == " x y"
     assert join(agreement.stable) == " a b"
+
+
+def test_a_last_word_that_may_be_cut_is_shown_once_two_hypotheses_have_it() -> None:
+    agreement = Agreement()
+    assert join(agreement.update(timed(" so"), is_complete=False)) == " so"  # better than nothing
+    assert join(agreement.update(timed(" some more"), is_complete=False)) == " some"
+    assert join(agreement.update(timed(" some morning light"), is_complete=False)) == " morning"
+    assert join(agreement.update(timed(" some morning light"), is_complete=False)) == " light"
+    assert agreement.text == " some morning light"
+
+
+def test_nothing_is_held_back_before_a_pause() -> None:
+    agreement = Agreement()
+    assert join(agreement.update(timed(" some morning light"), is_complete=True))[-5:] == "light"
 
 
 def test_the_last_word_may_have_been_cut_unless_a_pause_followed() -> None:
@@ -31,7 +45,7 @@ def test_stable_words_stay_when_a_later_hypothesis_disagrees() -> None:
     agreement = Agreement()
     agreement.update(timed(" one two three"), is_complete=True)
     agreement.update(timed(" one two three"), is_complete=True)
-    assert join(agreement.update(timed(" won two three four"), is_complete=False)) == " four"
+    assert join(agreement.update(timed(" won two three four"), is_complete=True)) == " four"
     assert join(agreement.merge(timed(" won two three four"))) == " one two three four"
 
 

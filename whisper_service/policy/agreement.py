@@ -48,9 +48,10 @@ class Agreement:
         return join(self.stable) + join(self._rest)
 
     def update(self, words: Sequence[TimedWord], *, is_complete: bool) -> list[TimedWord]:
-        """Take a hypothesis of all audio after the last final; return its unstable rest.
+        """Take a hypothesis of all audio after the last final; return what to show of its rest.
 
-        `is_complete`: its audio ends in silence, so its last word was not cut.
+        `is_complete`: its audio ends in silence, so its last word was not cut. One that may have
+        been is shown once two hypotheses have it, or where it is the only word.
         """
         rest = list(words[align_prefix(self.stable, words) :])
         n_agreed = 0
@@ -58,10 +59,13 @@ class Agreement:
             if old.text != new.text:
                 break
             n_agreed += 1
+        before = self._rest[n_agreed:]
         self.stable += rest[:n_agreed]
         rest = rest[n_agreed:]
         self._rest, self._n_whole = rest, len(rest) if is_complete else max(0, len(rest) - 1)
-        return rest
+        is_known = len(before) >= len(rest) > 0 and before[len(rest) - 1].key == rest[-1].key
+        is_only = not self.stable and len(rest) == 1
+        return rest if is_complete or is_known or is_only else rest[:-1]
 
     def merge(self, words: Sequence[TimedWord]) -> list[TimedWord]:
         """Return `words` with the stable words in place of those that they match.
