@@ -14,10 +14,11 @@ pytestmark = pytest.mark.ray
 SAMPLE = ROOT / "tests/data/digits.wav"
 
 
-def finished(log: Path) -> list[str]:
-    """The terminal's lines once the last of the start is there; the service answers before it."""
+def finished(log: Path, last: str = "Ctrl-C") -> list[str]:
+    """The terminal's lines once one of them has `last`: by default, the last of the start, before
+    which the service answers."""
     deadline = time.monotonic() + 30
-    while "Ctrl-C" not in log.read_text() and time.monotonic() < deadline:
+    while last not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.1)
     return log.read_text().splitlines()
 
@@ -32,6 +33,22 @@ def test_it_starts_without_keys_and_transcribes(service: Service) -> None:
         )
     spoken = json.loads(SAMPLE.with_suffix(".json").read_text())["text"]
     assert (answer.status_code, answer.json()["text"]) == (200, spoken)
+
+
+def test_a_request_is_one_line_on_the_terminal(
+    service: Service, surroundings: Surroundings
+) -> None:
+    with SAMPLE.open("rb") as file:
+        answer = httpx.post(
+            f"{service.http}/transcribe",
+            files={"file": file},
+            data={"model_size": "demo"},
+            timeout=60,
+        )
+    request_id = answer.headers["X-Request-ID"]
+    lines = finished(surroundings.log, last=request_id)
+    assert [line for line in lines if request_id in line]
+    assert not [line for line in lines if "gRPC" in line]
 
 
 def test_log_terminal_and_stats_warn_that_it_is_open(

@@ -108,12 +108,14 @@ def _prepare_environment(settings: Settings) -> None:
 
     Ray guards its dashboard by a token unless told otherwise. On this machine's own address it
     opens as it is; an address that others reach keeps the guard, since a dashboard can run code.
+    gRPC would write a line to the terminal for every ffmpeg that is started.
     """
     from whisper_service.serving import proxy
 
     is_local = is_loopback(settings.dashboard_host)
     os.environ.setdefault("RAY_AUTH_MODE", "disabled" if is_local else "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     os.environ.setdefault(proxy.CALLBACK_VARIABLE, proxy.CALLBACK)
 
 
