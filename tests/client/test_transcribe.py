@@ -13,7 +13,7 @@ import pytest
 
 from tests.client.conftest import PATIENCE, running
 from whisper_service.api.files import transcription
-from whisper_service.audio.ffmpeg import FILE_ENDINGS, FORMATS
+from whisper_service.audio.ffmpeg import FILE_ENDINGS, INPUT_FORMATS
 from whisper_service.audio.vad import SileroDetector
 from whisper_service.client import inputs
 from whisper_service.client.cli import main
@@ -68,6 +68,7 @@ def test_json_has_words_that_join_to_the_text(service, recording, capsys):
     answer = json.loads(capsys.readouterr().out)
     assert (answer["text"], answer["language"], answer["duration"]) == ("level 11", "en", 1.0)
     assert answer["words"][0]["word"] == "level 11"
+    assert answer["segments"][0]["language"] == "en"
 
 
 def test_several_files_go_into_a_folder(service, recording, tmp_path):
@@ -279,7 +280,7 @@ async def test_what_is_sent_is_told_as_it_goes(service, recording):
 
 
 def test_all_that_the_service_reads_is_found_in_a_folder():
-    named = set(re.findall(r"[a-z0-9]+", FORMATS)) - {"and", "the", "sound", "of"}
+    named = set(re.findall(r"[a-z0-9]+", INPUT_FORMATS)) - {"and", "the", "sound", "of"}
     assert named <= FILE_ENDINGS
 
 

@@ -33,6 +33,7 @@ def segment_of(fields: Mapping[str, Any]) -> Segment:
         no_speech_prob=_number(fields.get("no_speech_prob")),
         compression_ratio=_number(fields.get("compression_ratio")),
         temperature=_number(fields.get("temperature")),
+        language=fields.get("language") or "",
     )
 
 
