@@ -5,7 +5,7 @@
 So speed is measured on true sizes, with real words in the answers and no download. The copy is
 written as demo-small.pt into the model folder, where the service finds it as `demo-small`.
 
-From width S to c S (DESIGN.md, section 9): every state is repeated c times, so every matrix is
+From width S to c S: every state is repeated c times, so every matrix is
 tiled, and divided by c on its input side. Heads get 64 lanes as in every Whisper: an old head's
 lanes are repeated, with the query scaled so that the scores stay equal, and where old heads are
 copied, their outputs are shared out. Extra layers go in front, with output projections of zero. The

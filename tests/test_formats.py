@@ -1,9 +1,10 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from whisper_service.formats import FORMATS, to_json, to_verbose_json
+from whisper_service.formats import FORMATS, ResponseFormat, to_json, to_verbose_json
 from whisper_service.types import Segment, Transcript, Word
 
 
@@ -170,3 +171,7 @@ def test_json_keeps_letters_readable():
 
 def test_times_are_whole_milliseconds():
     assert to_json(Transcript("en", 0.1 + 0.2, ()))["duration"] == 0.3
+
+
+def test_every_format_that_may_be_asked_for_can_be_made() -> None:
+    assert get_args(ResponseFormat) == tuple(FORMATS)

@@ -46,7 +46,7 @@ BELOW = {
     "cli": {"command", "client", "keys", "models", "serving", "wyoming"},
     "main": {"serving"},
 }
-"""What a layer may import of the package. DESIGN: main, serving, then api and engine, then policy,
+"""What a layer may import of the package. From the top: main, serving, api and engine, policy,
 then audio; everyone may use the vocabulary."""
 
 WEB = {"fastapi", "starlette", "uvicorn", "sse_starlette", "websockets"}

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from whisper_service.types import Segment, Transcript, Word
 
@@ -124,6 +124,7 @@ def _as_json(make: Callable[[Transcript], dict[str, Any]]) -> Callable[[Transcri
     return lambda transcript: json.dumps(make(transcript), ensure_ascii=False, allow_nan=False)
 
 
+ResponseFormat = Literal["json", "verbose_json", "text", "srt", "vtt", "tsv"]
 FORMATS: dict[str, Format] = {
     "json": Format("application/json", _as_json(to_json)),
     "verbose_json": Format("application/json", _as_json(to_verbose_json)),

@@ -17,7 +17,7 @@ import pytest
 from whisper_service import errors
 from whisper_service.audio import ffmpeg, ffmpeg_process
 from whisper_service.audio.decode import AudioFile, DecodeLimits, best_tracks, open_audio
-from whisper_service.audio.ffmpeg import FORMATS, find_ffmpeg
+from whisper_service.audio.ffmpeg import INPUT_FORMATS, find_ffmpeg
 from whisper_service.audio.ffmpeg_log import AudioTrack
 from whisper_service.types import Audio
 
@@ -62,7 +62,7 @@ PROMISED: dict[str, tuple[str, ...]] = {
     "wmv": ("-c:v", "wmv2"),
     "mxf": ("-c:v", "mpeg2video", "-r", "25", "-ar", "48000"),
 }
-"""How to make each of the formats in `FORMATS`."""
+"""How to make each of the formats in `INPUT_FORMATS`."""
 VIDEO = ("mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "mxf")
 CLOSE = 0.03
 """Seconds: encoders of formats without a gapless tag start up to 25 ms early or late."""
@@ -157,10 +157,10 @@ async def test_every_promised_format_is_what_plain_ffmpeg_makes_of_it(
 
 
 def test_the_formats_that_users_are_told_are_those_tested() -> None:
-    told = FORMATS.replace(" and the sound of", "").replace(" and ", ", ").split(", ")
+    told = INPUT_FORMATS.replace(" and the sound of", "").replace(" and ", ", ").split(", ")
     assert sorted(told) == sorted(PROMISED)
     text = (Path(__file__).parents[2] / "docs/api.md").read_text()
-    assert FORMATS in " ".join(text.split())
+    assert INPUT_FORMATS in " ".join(text.split())
 
 
 @pytest.mark.usefixtures("each_ffmpeg")

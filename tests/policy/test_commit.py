@@ -6,7 +6,7 @@ import pytest
 
 from tests.policy.world import Spoken, decode, synthesise
 from whisper_service.audio.buffer import AudioBuffer
-from whisper_service.policy.commit import Candidate, Commit, decide
+from whisper_service.policy.commit import Candidate, Commit, count_committable, decide
 from whisper_service.policy.planned_window import PlannedWindow, Purpose
 from whisper_service.policy.timed_words import TimedWord
 from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob, DecodeOptions, Hypothesis, Segment
@@ -123,3 +123,12 @@ def test_a_mark_the_prefix_has_is_not_told_again(prefix: str, told: str) -> None
     answer = Hypothesis("en", 0.9, (segment,))
     words = planned(Purpose.PARTIAL, prefix=prefix).new_words(answer)
     assert text(words) == told
+
+
+@pytest.mark.parametrize(("end", "n_committable"), [(1.45, 2), (1.1, 1), (0.6, 0), (9.0, 2)])
+def test_words_at_the_end_of_the_audio_are_not_final(end: float, n_committable: int) -> None:
+    words = [
+        TimedWord(f" {word}", round(begin * SAMPLE_RATE), round((begin + 0.4) * SAMPLE_RATE))
+        for word, begin in (("one", 0.0), ("two", 0.5), ("three", 1.0))
+    ]
+    assert count_committable(words, round(end * SAMPLE_RATE)) == n_committable

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from whisper_service.audio.ffmpeg import FORMATS
+from whisper_service.audio.ffmpeg import INPUT_FORMATS
 from whisper_service.audio.ffmpeg_log import AudioTrack, FfmpegLog
 from whisper_service.audio.ffmpeg_process import FfmpegProcess, run_ffmpeg
 from whisper_service.audio.pcm import PcmReader
@@ -315,7 +315,7 @@ def no_audio(log: FfmpegLog, track: int | None = None) -> ServiceError:
         reason = "its audio is damaged or in a codec that is not allowed"
     else:
         reason = "it is not in an audio format that is known"
-    return UndecodableAudio(f"The file cannot be decoded: {reason}. Allowed are {FORMATS}.")
+    return UndecodableAudio(f"The file cannot be decoded: {reason}. Allowed are {INPUT_FORMATS}.")
 
 
 def _too_long(max_seconds: float) -> AudioTooLong:

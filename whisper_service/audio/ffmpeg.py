@@ -25,7 +25,7 @@ DEMUXERS = (
 session description. `mov` is also mp4 and m4a and `matroska` also webm. mov can point to other
 files (dref); ffmpeg follows that only with `-enable_drefs 1`."""
 
-FORMATS = (
+INPUT_FORMATS = (
     "wav, mp3, m4a, flac, ogg, opus, aac, aiff, caf, au, amr, wma, ac3, dts, truehd, tta, wv, voc,"
     " gsm, and the sound of mp4, mov, mkv, webm, avi, flv, wmv, mpg, ts and mxf"
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from whisper_service.audio.buffer import AudioBuffer
 from whisper_service.policy import energy
-from whisper_service.policy.boundary import boundary_between, count_committable
+from whisper_service.policy.boundary import boundary_between
 from whisper_service.policy.planned_window import PlannedWindow, Purpose
 from whisper_service.policy.stream_events import FinalEnd
 from whisper_service.policy.text import split_trailing_marks
@@ -21,6 +21,8 @@ _MIN_STEP = SAMPLE_RATE // 5
 """200 ms, a short word: a commit of less would cover less than the words in it."""
 _MAX_UNHEARD = SAMPLE_RATE // 2
 """0.5 s of speech in which a decode finds no word is decoded again without context."""
+_GUARD = 3 * SAMPLE_RATE // 10
+"""300 ms: the end of the audio may have cut a word that ends closer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,20 @@ def _forced(candidate: Candidate, buffer: AudioBuffer, *, has_detector: bool) ->
     n_final = max(count_committable(words, window.end), candidate.n_stable)
     until = _boundary_after(candidate, n_final, buffer)
     return Commit(words[:n_final], until, "words", rest=words[n_final:])
+
+
+def count_committable(words: Sequence[TimedWord], end: int) -> int:
+    """Return how many of the first `words` the end of the audio, at `end`, cannot have changed.
+
+    The last word never counts: where the audio cuts a word, a decoder may omit that word or end
+    the one before too early, and the boundary would lie within a word.
+    """
+    n_committable = 0
+    for i, word in enumerate(words[:-1]):
+        if word.end > end - _GUARD:
+            break
+        n_committable = i + 1
+    return n_committable
 
 
 def _boundary_after(candidate: Candidate, n_words: int, buffer: AudioBuffer) -> int:

@@ -1,6 +1,6 @@
 """The forms that come with a file, and what they ask for."""
 
-from typing import Literal, Self
+from typing import Self
 
 from fastapi import UploadFile
 from pydantic import Field, model_validator
@@ -19,7 +19,8 @@ from whisper_service.api.schemas.fields import (
     VadFilter,
     spoken,
 )
-from whisper_service.audio.ffmpeg import FORMATS
+from whisper_service.audio.ffmpeg import INPUT_FORMATS
+from whisper_service.formats import ResponseFormat
 from whisper_service.types import DecodeOptions, FileOptions
 
 DEFAULT_BEAM_SIZE = 5
@@ -27,8 +28,6 @@ DEFAULT_BEAM_SIZE = 5
 fewer errors than greedy decoding, in about a third more time. Streams are decoded greedily."""
 MAX_BEAMS = 10
 """Each beam costs a decode of its own; beyond five openai-whisper's paper found no gain."""
-
-ResponseFormat = Literal["json", "verbose_json", "text", "srt", "vtt", "tsv"]
 
 
 def check_keep_open(*, keep_open: bool, response_format: str) -> None:
@@ -45,7 +44,9 @@ def check_keep_open(*, keep_open: bool, response_format: str) -> None:
 class DetectForm(Input):
     """The form of /detect-language."""
 
-    file: UploadFile = Field(description=f"Audio or video: {FORMATS}. A sample is at /sample.wav.")
+    file: UploadFile = Field(
+        description=f"Audio or video: {INPUT_FORMATS}. A sample is at /sample.wav."
+    )
     model_size: ModelSize = None
     audio_track: int | None = Field(
         None,

@@ -5,8 +5,9 @@ import json
 from pydantic import Field
 
 from whisper_service.api.schemas.base import ErrorDetail, Output
-from whisper_service.api.schemas.forms import ResponseFormat, TranscriptForm
+from whisper_service.api.schemas.forms import TranscriptForm
 from whisper_service.api.schemas.transcripts import TranscriptBody, VerboseTranscriptBody
+from whisper_service.formats import ResponseFormat
 from whisper_service.jobs.job import Delivery, Job, State
 
 

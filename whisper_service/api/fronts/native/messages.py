@@ -1,4 +1,4 @@
-"""Every message of the socket /stream as a pydantic model, both ways (DESIGN.md, section 6).
+"""Every message of the socket /stream as a pydantic model, both ways.
 
 What a client sends is checked strictly: JSON has numbers and booleans, so "5" is no number and
 `true` is none either.

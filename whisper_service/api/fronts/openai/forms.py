@@ -25,7 +25,7 @@ from whisper_service.api.schemas.fields import (
     with_keywords,
 )
 from whisper_service.api.schemas.forms import check_keep_open
-from whisper_service.audio.ffmpeg import FORMATS
+from whisper_service.audio.ffmpeg import INPUT_FORMATS
 from whisper_service.models.names import DEFAULT_MODEL_NAMES
 from whisper_service.types import DecodeOptions, FileOptions, Task
 
@@ -47,7 +47,7 @@ class SpeechForm(Extensions):
     """What both routes take."""
 
     task: ClassVar[Task]
-    file: UploadFile = Field(description=f"Audio or video: {FORMATS}.")
+    file: UploadFile = Field(description=f"Audio or video: {INPUT_FORMATS}.")
     model: str = Field(
         description="One of GET /v1/models; `whisper-1` is the service's default model.",
         examples=[DEFAULT_MODEL_NAMES[0]],
