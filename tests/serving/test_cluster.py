@@ -17,7 +17,7 @@ from ray import serve
 from tests.serving.conftest import APP, LATE_APP, Cluster
 from tests.speech import DATA_DIR, TEXTS, language_of, speech
 from whisper_service.errors import ModelUnavailable, UnknownLanguage, UnknownModel
-from whisper_service.serving.handles import RemoteDecoder
+from whisper_service.serving.remote_decoder import RemoteDecoder
 from whisper_service.types import DecodeJob, DecodeOptions, Hypothesis
 
 pytestmark = pytest.mark.ray

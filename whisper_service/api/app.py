@@ -130,7 +130,7 @@ def _middleware(replica: Replica, tokens: Tokens) -> list[Middleware]:
             max_other_bytes=MAX_MESSAGE_BYTES,
             timeout=settings.upload_timeout,
             min_rate=MIN_RATE,
-            queue=replica.transcriber.queue,
+            admission=replica.transcriber.admission,
         ),
     ]
 

@@ -26,7 +26,7 @@ from whisper_service.serving.health_probe import HealthProbe
 from whisper_service.serving.limiter import max_windows
 from whisper_service.serving.metrics import ENGINE_MEASURES, WINDOW, EngineMeter, RayMetrics
 from whisper_service.serving.model_loader import ModelLoader
-from whisper_service.serving.windows import window_span
+from whisper_service.serving.window_spans import window_span
 from whisper_service.settings import Settings
 from whisper_service.tracing import make_tracer
 from whisper_service.types import (

@@ -9,8 +9,8 @@ from ray.serve.handle import DeploymentHandle
 from whisper_service.api.metrics import JOB_MEASURES, STREAM_MEASURES, UPLOAD_MEASURES
 from whisper_service.serving import logs
 from whisper_service.serving.draining import is_draining
-from whisper_service.serving.handles import RemoteDecoder
 from whisper_service.serving.metrics import RayMetrics
+from whisper_service.serving.remote_decoder import RemoteDecoder
 from whisper_service.settings import Settings
 from whisper_service.tracing import make_tracer
 

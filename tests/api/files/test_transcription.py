@@ -140,7 +140,7 @@ async def test_a_file_that_comes_when_nobody_decodes_is_given_up_with_the_reason
     async with asyncio.timeout(10):
         with pytest.raises(Unavailable, match="Nobody is there"):
             await transcriber.transcribe(upload, "base", FileOptions(), soon(60))
-    assert transcriber.queue.wait == 0
+    assert transcriber.admission.wait == 0
 
 
 async def test_language_detection_reads_one_window_only():

@@ -4,7 +4,7 @@ import pytest
 
 from tests.api.fakes import level, wav
 from whisper_service.api.files import transcription
-from whisper_service.api.files.upload_queue import UploadQueue
+from whisper_service.api.files.admission import UploadAdmission
 from whisper_service.api.fronts import FRONTS
 from whisper_service.api.fronts.front import front_of
 from whisper_service.api.http import limits
@@ -147,9 +147,9 @@ async def test_more_uploads_than_allowed_are_told_at_once():
 
 @pytest.mark.parametrize(("path", "status"), [("/transcribe", 503), ("/tokens", 200)])
 async def test_a_file_that_would_wait_too_long_is_not_read(path, status, monkeypatch):
-    queue = UploadQueue(limit=1.0, n_together=1)
-    monkeypatch.setattr(UploadQueue, "wait", 2.0)
-    post = Post(path=path, queue=queue)
+    admission = UploadAdmission(limit=1.0, n_together=1)
+    monkeypatch.setattr(UploadAdmission, "wait", 2.0)
+    post = Post(path=path, admission=admission)
     assert await post.run(b"x") == status
     assert (post.n_read == 0) == (status == 503)
 

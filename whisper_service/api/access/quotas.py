@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from whisper_service.api.access.scopes import needed_scope
-from whisper_service.api.files.upload_queue import RETRY_AFTER
+from whisper_service.api.files.admission import RETRY_AFTER
 from whisper_service.api.http.request import facts_of
 from whisper_service.errors import RateLimited
 from whisper_service.keys.key import ApiKey

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
 from whisper_service.api.decoder import Decoder
-from whisper_service.api.files.upload_queue import UploadQueue
+from whisper_service.api.files.admission import UploadAdmission
 from whisper_service.api.http.limits import time_is_up
 from whisper_service.api.metrics import Metrics
 from whisper_service.api.tasks import task_group
@@ -126,7 +126,9 @@ class Transcriber:
     ) -> None:
         self._settings = settings
         self._decoder = decoder
-        self.queue = UploadQueue(settings.upload_admission_wait, settings.max_batch_size, metrics)
+        self.admission = UploadAdmission(
+            settings.upload_admission_wait, settings.max_batch_size, metrics
+        )
         self._ffmpeg = asyncio.Semaphore(max_ffmpeg)
 
     async def transcribe(
@@ -163,7 +165,7 @@ class Transcriber:
         )
         done: list[Segment] = []
 
-        with self.queue.upload() as upload:
+        with self.admission.upload() as upload:
 
             async def decode(job: DecodeJob) -> Hypothesis:
                 with upload.window():

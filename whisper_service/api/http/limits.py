@@ -12,8 +12,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whisper_service.api.access.scopes import needed_scope
+from whisper_service.api.files.admission import RETRY_AFTER, UploadAdmission
 from whisper_service.api.files.multipart import is_multipart
-from whisper_service.api.files.upload_queue import RETRY_AFTER, UploadQueue
 from whisper_service.api.http.errors import ErrorResponse, missing_file
 from whisper_service.api.http.memory import WORTH_IT, give_back
 from whisper_service.api.http.request import facts_of
@@ -81,17 +81,17 @@ class UploadGuard:
         timeout: float,
         max_other_bytes: int | None = None,
         min_rate: float = 0.0,
-        queue: UploadQueue | None = None,
+        admission: UploadAdmission | None = None,
     ) -> None:
-        """`min_rate`: bytes a second that have to come, averaged; 0 is any. `queue` says whether
-        it allows another file."""
+        """`min_rate`: bytes a second that have to come, averaged; 0 is any. `admission` says
+        whether another file is allowed."""
         self._app = app
         self._uploads = uploads
         self._max_bytes = max_bytes
         self._max_other_bytes = max_bytes if max_other_bytes is None else max_other_bytes
         self._timeout = timeout
         self._min_rate = min_rate
-        self._queue = queue
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
@@ -107,8 +107,8 @@ class UploadGuard:
             body.too_large = missing_file(content_type)  # what is wrong with it is not its size
         try:
             is_deferred = facts.front is not None and facts.front.is_deferred
-            if self._queue is not None and is_upload and not is_deferred:
-                self._queue.check()
+            if self._admission is not None and is_upload and not is_deferred:
+                self._admission.check()
             with self._uploads.admit():
                 body.check_length(headers)
                 facts.deadline = body.deadline

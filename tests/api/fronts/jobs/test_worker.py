@@ -14,7 +14,7 @@ import pytest
 from tests.api.fakes import PATIENCE, FakeDecoder, level, wav
 from tests.api.fronts.jobs.conftest import FILE, Replica, client_of
 from whisper_service.api.app import create_app
-from whisper_service.api.files import upload_queue
+from whisper_service.api.files import admission
 from whisper_service.api.fronts.jobs import worker
 from whisper_service.errors import ModelUnavailable, Overloaded
 from whisper_service.jobs import store
@@ -123,7 +123,7 @@ async def test_a_running_job_has_a_place_of_an_upload_and_a_waiting_one_has_not(
 
 async def test_a_job_waits_behind_uploads_and_is_taken_all_the_same(serve, decoder, monkeypatch):
     """Where another upload would be refused, a job is taken, and begun once they are done."""
-    monkeypatch.setattr(upload_queue, "_MIN_ANSWERS", 2)
+    monkeypatch.setattr(admission, "_MIN_ANSWERS", 2)
     async with serve(max_batch_size=4, upload_admission_wait=1e-9) as replica:
 
         async def upload():

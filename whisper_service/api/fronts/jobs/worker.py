@@ -86,7 +86,7 @@ class JobWorker:
         return (
             self._places.has_room
             and self._uploads.has_room
-            and self._transcriber.queue.has_room_for_jobs
+            and self._transcriber.admission.has_room_for_jobs
             and not self._draining()
         )
 

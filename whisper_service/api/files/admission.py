@@ -29,7 +29,7 @@ _MIN_ANSWERS = 8
 """Answers before which there is no pace: the first of all may have waited for its model to load."""
 
 
-class UploadQueue:
+class UploadAdmission:
     """The uploads of one replica that are in work, and how fast their windows are answered."""
 
     def __init__(
@@ -126,18 +126,18 @@ class UploadQueue:
 class Upload:
     """One upload in work."""
 
-    def __init__(self, queue: UploadQueue) -> None:
-        self._queue = queue
+    def __init__(self, admission: UploadAdmission) -> None:
+        self._admission = admission
         self.n_windows = 0
         """Sent and not answered."""
 
     @contextmanager
     def window(self) -> Iterator[None]:
         """Around the decode of a window. One that fails says nothing about the pace."""
-        self._queue._sent()
+        self._admission._sent()
         self.n_windows += 1
         try:
             yield
-            self._queue._answered()
+            self._admission._answered()
         finally:
             self.n_windows -= 1

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.serving.test_asr import FakeEngine
-from tests.serving.test_handles import ANSWER, Handle
+from tests.serving.test_remote_decoder import ANSWER, Handle
 from tests.spans import Spans
 from whisper_service.engine.worker import DecodeWorker
 from whisper_service.errors import Overloaded
-from whisper_service.serving.handles import RemoteDecoder
-from whisper_service.serving.windows import window_span
+from whisper_service.serving.remote_decoder import RemoteDecoder
+from whisper_service.serving.window_spans import window_span
 from whisper_service.settings import Settings
 from whisper_service.types import DecodeJob
 

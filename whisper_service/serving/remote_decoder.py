@@ -33,7 +33,7 @@ from whisper_service.models import names
 from whisper_service.serving.answer import Answer
 from whisper_service.serving.limiter import FileWindowLimiter
 from whisper_service.serving.presence import LOOK_EVERY, Presence, counter
-from whisper_service.serving.windows import job_attributes
+from whisper_service.serving.window_spans import job_attributes
 from whisper_service.settings import Settings
 from whisper_service.tracing import current_parent
 from whisper_service.types import (

@@ -18,10 +18,10 @@ from whisper_service.errors import (
     Unavailable,
     UnknownModel,
 )
-from whisper_service.serving import handles, presence
+from whisper_service.serving import presence, remote_decoder
 from whisper_service.serving.answer import Answer
-from whisper_service.serving.handles import RemoteDecoder
 from whisper_service.serving.presence import Presence
+from whisper_service.serving.remote_decoder import RemoteDecoder
 from whisper_service.settings import Settings
 from whisper_service.types import DecodeJob, Hypothesis
 
@@ -92,7 +92,7 @@ async def test_same_window_is_sent_again_when_a_replica_goes(failure: Callable[[
 async def test_it_gives_up_after_the_set_number_of_retries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("whisper_service.serving.handles.RETRIES", 2)
+    monkeypatch.setattr("whisper_service.serving.remote_decoder.RETRIES", 2)
     handle = Handle(*[ActorDiedError() for _ in range(3)])
     with pytest.raises(Unavailable, match="3 times"):
         await over(handle).decode("base", JOB)
@@ -128,7 +128,7 @@ async def test_silence_ends_with_a_time_out_and_the_work_is_called_off() -> None
 async def test_a_model_server_that_is_not_up_yet_is_worth_another_try(
     monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
-    monkeypatch.setattr("whisper_service.serving.handles._CHECK_TIMEOUT", 0.01)
+    monkeypatch.setattr("whisper_service.serving.remote_decoder._CHECK_TIMEOUT", 0.01)
     with pytest.raises(Unavailable, match="starting") as caught:
         await getattr(over(Handle(NEVER)), question)()
     assert caught.value.retry_after is not None
@@ -248,7 +248,7 @@ async def test_the_last_list_of_models_has_to_do_while_nobody_gives_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Streams that come back are let in by it; each waiting for the silence would be no help."""
-    monkeypatch.setattr(handles, "_CHECK_TIMEOUT", 0.01)
+    monkeypatch.setattr(remote_decoder, "_CHECK_TIMEOUT", 0.01)
     handle = Handle(["a model"], NEVER)
     decoder = over(handle)
     assert await decoder.models(max_age=0) == ["a model"]
