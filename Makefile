@@ -1,6 +1,6 @@
 # make run    the service on http://localhost:8000; fetches the model `base` the first time
 # make test   every test
-# make check  format, lint, types and the fast tests, a minute or two
+# make check  lint, types and the fast tests, a few minutes
 # make slow   the other tests: with a model, a cluster, a browser, real weights
 # make manifests         copy whisper-rayservice.yaml to where kustomize needs it
 # make verify-manifests  Dockerfile and manifests against what will judge them, and what nodes they take
