@@ -75,14 +75,14 @@ def test_windows_are_cut_in_silence_and_are_nearly_full() -> None:
     assert not any(job.audio[-1] or job.audio[0] for job in jobs)
 
 
-def test_where_speech_was_detected_little_silence_after_it_is_encoded() -> None:
-    detected = plan_of(ENGLISH, max_in_flight=3)
-    undetected = FilePlan(ENGLISH, max_in_flight=3, detector=None)
-    paddings = [
-        {job.padding for job in transcribe(plan, synthesise(MINUTES))[1]}
-        for plan in (detected, undetected)
-    ]
-    assert paddings == [{SILENT_PADDING}, {None}]
+def test_little_silence_is_encoded_after_speech_whose_language_is_known() -> None:
+    plans = (
+        plan_of(ENGLISH, max_in_flight=3),
+        plan_of(DecodeOptions(), max_in_flight=3),
+        FilePlan(ENGLISH, max_in_flight=3, detector=None),
+    )
+    paddings = [{job.padding for job in transcribe(plan, synthesise(MINUTES))[1]} for plan in plans]
+    assert paddings == [{SILENT_PADDING}, {None}, {None}]
 
 
 def test_no_more_windows_are_in_flight_or_waiting_than_allowed() -> None:

@@ -77,8 +77,7 @@ class FilePlan:
         self._options = options
         self._max_in_flight = max_in_flight
         self._multilingual = multilingual
-        # What is no speech to a detector is decoded as `whisper.transcribe` does it.
-        self._padding = None if detector is None else SILENT_PADDING
+        self._has_detector = detector is not None
         max_pause = _MAX_PAUSE if options.language else _MAX_PAUSE_BETWEEN_LANGUAGES
         self._cutter = WindowCutter(detector, max_pause=max_pause)
         self._has_ended = False
@@ -140,8 +139,10 @@ class FilePlan:
             return None
         pending = self._waiting.popleft()
         pending.n_jobs += 1
-        audio = pending.window.audio[pending.start :]
-        job = DecodeJob(audio, self._job_options(pending.window), padding=self._padding)
+        audio, decode = pending.window.audio[pending.start :], self._job_options(pending.window)
+        # Short silence makes a language harder to detect, and noise easier to take for words.
+        is_known_speech = self._has_detector and decode.language is not None
+        job = DecodeJob(audio, decode, padding=SILENT_PADDING if is_known_speech else None)
         self._in_flight[id(job.audio)] = (job, pending)
         return job
 
