@@ -166,7 +166,7 @@ def _latency(seconds: dict[str, list[float]]) -> dict[str, Any]:
     return found
 
 
-async def _jobs_of(audio: Audio, decode: Decode, WINDOWS_IN_FLIGHT: int) -> list[DecodeJob]:
+async def _jobs_of(audio: Audio, decode: Decode, n_side_by_side: int) -> list[DecodeJob]:
     """The windows that a file of this audio leads to."""
     jobs: list[DecodeJob] = []
 
@@ -180,13 +180,13 @@ async def _jobs_of(audio: Audio, decode: Decode, WINDOWS_IN_FLIGHT: int) -> list
     async def ignore(segments: list[Segment]) -> None:
         del segments
 
-    plan = FilePlan(_OPTIONS, max_in_flight=WINDOWS_IN_FLIGHT, detector=SileroDetector())
+    plan = FilePlan(_OPTIONS, max_in_flight=n_side_by_side, detector=SileroDetector())
     await drive(plan, blocks(), recorded, ignore)
     return jobs
 
 
-async def _all(jobs: list[DecodeJob], decode: Decode, WINDOWS_IN_FLIGHT: int) -> None:
-    places = asyncio.Semaphore(WINDOWS_IN_FLIGHT)
+async def _all(jobs: list[DecodeJob], decode: Decode, n_side_by_side: int) -> None:
+    places = asyncio.Semaphore(n_side_by_side)
 
     async def one(job: DecodeJob) -> None:
         async with places:

@@ -23,14 +23,14 @@ def finished(log: Path, last: str = "Ctrl-C") -> list[str]:
     return log.read_text().splitlines()
 
 
-def test_it_starts_without_keys_and_transcribes(service: Service) -> None:
+def transcribe(service: Service) -> httpx.Response:
     with SAMPLE.open("rb") as file:
-        answer = httpx.post(
-            f"{service.http}/transcribe",
-            files={"file": file},
-            data={"model_size": "demo"},
-            timeout=60,
-        )
+        form = {"model_size": "demo"}
+        return httpx.post(f"{service.http}/transcribe", files={"file": file}, data=form, timeout=60)
+
+
+def test_it_starts_without_keys_and_transcribes(service: Service) -> None:
+    answer = transcribe(service)
     spoken = json.loads(SAMPLE.with_suffix(".json").read_text())["text"]
     assert (answer.status_code, answer.json()["text"]) == (200, spoken)
 
@@ -38,13 +38,7 @@ def test_it_starts_without_keys_and_transcribes(service: Service) -> None:
 def test_a_request_is_one_line_on_the_terminal(
     service: Service, surroundings: Surroundings
 ) -> None:
-    with SAMPLE.open("rb") as file:
-        answer = httpx.post(
-            f"{service.http}/transcribe",
-            files={"file": file},
-            data={"model_size": "demo"},
-            timeout=60,
-        )
+    answer = transcribe(service)
     request_id = answer.headers["X-Request-ID"]
     lines = finished(surroundings.log, last=request_id)
     assert [line for line in lines if request_id in line]
