@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import real
@@ -12,6 +13,11 @@ from tests.end_to_end.service import running_service, surroundings
 from whisper_service.models.folder import ASSETS_DIR
 
 __all__ = ["running_service", "surroundings"]
+
+
+# On a busy machine any example may take long, and that is no fault of the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_configure() -> None:

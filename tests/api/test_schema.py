@@ -40,7 +40,6 @@ CHECKS = [
 @SCHEMA.parametrize()
 @settings(
     max_examples=math.ceil(N / N_VARIED),
-    deadline=None,
     database=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

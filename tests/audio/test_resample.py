@@ -46,7 +46,7 @@ def test_a_stream_without_samples_ends_without_samples(rate: int) -> None:
     assert resample(rate, []).tolist() == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rate=st.sampled_from(RATES), cuts=st.lists(st.integers(0, 5_000), max_size=12))
 def test_samples_do_not_depend_on_how_the_stream_was_cut(rate: int, cuts: list[int]) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, 5_000).astype(np.float32)

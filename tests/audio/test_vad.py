@@ -49,7 +49,7 @@ def test_reset_forgets_what_was_heard() -> None:
     assert detector.probabilities(samples) == fresh.probabilities(samples)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cuts=st.lists(st.integers(0, 8_000), max_size=8))
 def test_probabilities_do_not_depend_on_how_the_stream_was_cut(cuts) -> None:
     samples, whole, in_parts = noise(0.5, 0.1), SileroDetector(), SileroDetector()

@@ -11,7 +11,6 @@ from whisper_service.policy.stream_events import Done, Final, Partial, SpeechEnd
 
 few = settings(
     max_examples=15,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -93,7 +93,7 @@ def test_without_a_detector_all_sound_counts() -> None:
     assert borders(window) == pytest.approx([2.6, 7.4], abs=0.11)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     script=st.lists(st.tuples(st.floats(0.1, 50.0), st.booleans()), min_size=1, max_size=8),
     block=st.sampled_from([1_000, 16_000, 80_000, 480_000]),
