@@ -48,6 +48,8 @@ def test_an_unknown_argument_is_refused():
         {"port": 70_000},
         {"device": "tpu"},
         {"asr_num_cpus": 0},
+        {"upload_timeout": "inf"},
+        {"max_audio_seconds": float("nan")},
     ],
 )
 def test_a_value_that_cannot_work_is_refused(fields):

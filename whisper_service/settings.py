@@ -86,6 +86,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         protected_namespaces=(),
+        allow_inf_nan=False,
     )
 
     # --- where it listens
