@@ -6,7 +6,7 @@ import pytest
 
 from tests.policy.world import Spoken, decode, synthesise
 from whisper_service.audio.buffer import AudioBuffer
-from whisper_service.policy.commit import Candidate, Commit, count_committable, decide
+from whisper_service.policy.commit import Commit, NewWords, count_committable, decide
 from whisper_service.policy.planned_window import PlannedWindow, Purpose
 from whisper_service.policy.timed_words import TimedWord
 from whisper_service.types import SAMPLE_RATE, Audio, DecodeJob, DecodeOptions, Hypothesis, Segment
@@ -35,7 +35,7 @@ def decided(
     buffer = AudioBuffer()
     buffer.append(audio)
     known = {"is_full": False, "n_truncated": 0, "has_detector": True, "holds_mark": False} | given
-    return decide(Candidate(window, words, n_stable), buffer, **known)
+    return decide(NewWords(window, words, n_stable), buffer, **known)
 
 
 def text(words: Any) -> str:

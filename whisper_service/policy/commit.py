@@ -26,7 +26,7 @@ _GUARD = 3 * SAMPLE_RATE // 10
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class NewWords:
     """The words of a decode after the last commit, stable words first."""
 
     window: PlannedWindow
@@ -51,7 +51,7 @@ class Commit:
 
 
 def decide(
-    candidate: Candidate,
+    new: NewWords,
     buffer: AudioBuffer,
     *,
     is_full: bool,
@@ -64,29 +64,29 @@ def decide(
     `is_full`: the window can hold no more audio. `n_truncated`: truncated decodes before this one.
     `has_detector`: a detector finds the pauses. `holds_mark`: later words may change the last mark.
     """
-    window = candidate.window
+    window = new.window
     if window.purpose is not Purpose.FORCED:
         ends_at: FinalEnd = "speech" if window.purpose is Purpose.ENDPOINT else "pause"
-        whole = _truncated(candidate, buffer, n_truncated)
-        whole = whole or Commit(candidate.words, window.end, ends_at)
-        is_new = len(whole.words) > candidate.n_stable
+        whole = _truncated(new, buffer, n_truncated)
+        whole = whole or Commit(new.words, window.end, ends_at)
+        is_new = len(whole.words) > new.n_stable
         return _hold_mark(whole) if holds_mark and is_new and not whole.is_truncated else whole
-    commit = _forced(candidate, buffer, has_detector=has_detector)
+    commit = _forced(new, buffer, has_detector=has_detector)
     if commit.until >= window.committed + _MIN_STEP:
         return commit
     if not is_full:
         return None
-    whole = Commit(candidate.words, window.end, "words")
-    return _truncated(candidate, buffer, n_truncated) or whole
+    whole = Commit(new.words, window.end, "words")
+    return _truncated(new, buffer, n_truncated) or whole
 
 
-def _forced(candidate: Candidate, buffer: AudioBuffer, *, has_detector: bool) -> Commit:
+def _forced(new: NewWords, buffer: AudioBuffer, *, has_detector: bool) -> Commit:
     """Commit the words that later audio cannot change."""
-    window, words = candidate.window, candidate.words
+    window, words = new.window, new.words
     if not has_detector and _ends_in_pause(window):
         return Commit(words, window.end, "pause")
-    n_final = max(count_committable(words, window.end), candidate.n_stable)
-    until = _boundary_after(candidate, n_final, buffer)
+    n_final = max(count_committable(words, window.end), new.n_stable)
+    until = _boundary_after(new, n_final, buffer)
     return Commit(words[:n_final], until, "words", rest=words[n_final:])
 
 
@@ -104,9 +104,9 @@ def count_committable(words: Sequence[TimedWord], end: int) -> int:
     return n_committable
 
 
-def _boundary_after(candidate: Candidate, n_words: int, buffer: AudioBuffer) -> int:
+def _boundary_after(new: NewWords, n_words: int, buffer: AudioBuffer) -> int:
     """Return the boundary after the first `n_words`; the last commit's where there are none."""
-    window, words = candidate.window, candidate.words
+    window, words = new.window, new.words
     if not n_words:
         return window.committed
     following = words[n_words] if n_words < len(words) else None
@@ -120,18 +120,18 @@ def _ends_in_pause(window: PlannedWindow) -> bool:
     return bool(pauses) and len(window.job.audio) - pauses[-1][1] < energy.HOP
 
 
-def _truncated(candidate: Candidate, buffer: AudioBuffer, n_truncated: int) -> Commit | None:
+def _truncated(new: NewWords, buffer: AudioBuffer, n_truncated: int) -> Commit | None:
     """Commit the words of a decode that ended long before the speech did; None if it did not."""
-    window, words = candidate.window, candidate.words
+    window, words = new.window, new.words
     job = window.job
     if not words and not job.previous_text and not job.prefix:
         return None  # another decode would be the same
     has_letters = any(word.key for word in words)
     max_uncovered = MAX_UNCOVERED if has_letters else _MAX_UNHEARD
     n_uncovered = _speech_after(window, words)
-    if not is_truncated(n_uncovered, n_truncated, max_uncovered=max_uncovered):
+    if not is_truncated(n_uncovered, n_truncated + 1, max_uncovered=max_uncovered):
         return None
-    until = _boundary_after(candidate, len(words), buffer)
+    until = _boundary_after(new, len(words), buffer)
     if words and until < window.committed + _MIN_STEP:
         return None
     return Commit(words, until, "words", is_truncated=True)

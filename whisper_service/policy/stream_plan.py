@@ -37,7 +37,7 @@ from dataclasses import replace
 from whisper_service.audio.vad import SpeechDetector
 from whisper_service.policy import energy
 from whisper_service.policy.agreement import Agreement
-from whisper_service.policy.commit import Candidate, Commit, decide
+from whisper_service.policy.commit import Commit, NewWords, decide
 from whisper_service.policy.cursor import Cursor
 from whisper_service.policy.event_log import EventLog
 from whisper_service.policy.hallucination import filter_hypothesis
@@ -111,6 +111,8 @@ class StreamPlan:
         self._cursor = Cursor.at(state.offset, state.mark)
         self._speculative: tuple[PlannedWindow, Hypothesis] | None = None
         """The decode up to the current pause: the final, if that pause becomes the end."""
+        self._due: tuple[Purpose, int] | None = None
+        """The purpose and the end of the window to decode next."""
         self._in_flight: PlannedWindow | None = None
         self._is_stopped = False
         self.is_done = False
@@ -155,10 +157,11 @@ class StreamPlan:
 
     def next_job(self) -> DecodeJob | None:
         """Return the job to send now; None if one is in flight or nothing is due."""
-        if self._in_flight is not None:
+        if self._in_flight is not None or self._due is None:
             return None
-        self._in_flight = self._advance()
-        return None if self._in_flight is None else self._in_flight.job
+        self._in_flight = self._plan(*self._due)
+        self._due = None
+        return self._in_flight.job
 
     @property
     def is_superseded(self) -> bool:
@@ -173,6 +176,7 @@ class StreamPlan:
     def abandon(self, job: DecodeJob) -> None:
         """Give up a job that failed or was superseded; the next one covers its audio, too."""
         self._take_in_flight(job)
+        self._advance()
 
     def receive_hypothesis(self, job: DecodeJob, hypothesis: Hypothesis) -> None:
         """Take the hypothesis of the job in flight; raises ValueError for any other job."""
@@ -210,21 +214,20 @@ class StreamPlan:
         while self._segmenter.step():
             pass
 
-    def _advance(self) -> PlannedWindow | None:
-        """Process frames until a window is due, and return it; None if more audio must come."""
-        planned = None
+    def _advance(self) -> None:
+        """Process frames until a window is due or more audio must come."""
+        self._due = None
         while self._in_flight is None:
             if self._move_on():
                 continue
-            planned = self._next_window()
-            if planned is not None or not self._segmenter.step():
+            self._due = self._next_window()
+            if self._due is not None or not self._segmenter.step():
                 break
         is_open = self._chunk is not None or not self._window.is_empty
         self._segmenter.discard_before(self._window.begin if is_open else None)
         if self._is_stopped and not self._segmenter.chunks and not self.is_done:
             self.is_done = True
             self._log.emit_done(self.received)
-        return planned
 
     def _move_on(self) -> bool:
         """Make one transition that needs no decode; return whether there was one."""
@@ -329,7 +332,7 @@ class StreamPlan:
 
     # --- windows to decode
 
-    def _next_window(self) -> PlannedWindow | None:
+    def _next_window(self) -> tuple[Purpose, int] | None:
         if self._chunk is None:
             return None
         self._window.trim(self._live.reach, self._cursor.committed, self._segmenter.buffer)
@@ -338,10 +341,10 @@ class StreamPlan:
             return None
         purpose, end = due
         if purpose is Purpose.SPECULATIVE and self._speculative is not None:
-            return None if self._speculative[0].end == end else self._plan(purpose, end)
+            return None if self._speculative[0].end == end else due
         if purpose is Purpose.PARTIAL and self._is_silent(end):
             return None
-        return self._plan(purpose, end)
+        return due
 
     def _plan(self, purpose: Purpose, end: int) -> PlannedWindow:
         # Context is the most frequent reason why Whisper ends too early.
@@ -377,7 +380,7 @@ class StreamPlan:
         words = self._agreement.merge(words)
         is_closed = self._chunk is None or self._chunk.closed_at is not None
         commit = decide(
-            Candidate(planned, words, n_stable),
+            NewWords(planned, words, n_stable),
             self._segmenter.buffer,
             is_full=planned.end >= self._window.end,
             n_truncated=self._cursor.n_truncated,
