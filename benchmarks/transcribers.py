@@ -23,7 +23,7 @@ from benchmarks.worker import Worker
 from whisper_service.audio.ffmpeg import find_ffmpeg
 from whisper_service.engine.checkpoints import read_checkpoint
 from whisper_service.models.store import ModelStore
-from whisper_service.models.weights import CTRANSLATE2
+from whisper_service.models.weight_files import CTRANSLATE2
 from whisper_service.types import SAMPLE_RATE
 
 PEERS = ("openai-whisper", "faster-whisper")

@@ -19,7 +19,7 @@ from whisper_service.engine.checkpoints import Checkpoint
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.model import load_model
 from whisper_service.errors import ModelUnavailable
-from whisper_service.models.weights import Weights
+from whisper_service.models.weight_files import Weights
 
 
 def load(name: str, folder: Path) -> Engine:

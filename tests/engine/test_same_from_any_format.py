@@ -13,7 +13,7 @@ from tests.engine.oracle import SORTS_WITH_NUMPY
 from whisper_service.engine.checkpoints import Checkpoint, read_checkpoint
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.model import DIGESTS, load_model
-from whisper_service.models.weights import Weights
+from whisper_service.models.weight_files import Weights
 from whisper_service.types import DecodeJob, DecodeOptions, Hypothesis
 
 pytestmark = [pytest.mark.model, pytest.mark.real, SORTS_WITH_NUMPY]

@@ -36,7 +36,7 @@ from tests.engine.oracle import (
 from whisper_service.engine.engine import Engine, load_engine
 from whisper_service.engine.model import load_model
 from whisper_service.engine.request import Request
-from whisper_service.models.weights import Weights
+from whisper_service.models.weight_files import Weights
 from whisper_service.policy.text import normalized
 from whisper_service.types import SAMPLE_RATE, WINDOW_SAMPLES, DecodeJob, Hypothesis, Word
 

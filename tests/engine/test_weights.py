@@ -9,7 +9,7 @@ from whisper.model import Whisper
 from whisper_service.engine.model import load_model
 from whisper_service.engine.precision import EXACT, Precision
 from whisper_service.engine.weights import decoder_weights
-from whisper_service.models.weights import Weights
+from whisper_service.models.weight_files import Weights
 
 BFLOAT16 = Precision(torch.bfloat16)
 

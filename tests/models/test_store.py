@@ -9,7 +9,7 @@ from whisper_service.models import names
 from whisper_service.models.hub import Hub
 from whisper_service.models.progress import Progress
 from whisper_service.models.store import ModelStore
-from whisper_service.models.weights import FetchError, Weights
+from whisper_service.models.weight_files import FetchError, Weights
 from whisper_service.settings import Settings
 
 

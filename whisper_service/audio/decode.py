@@ -57,7 +57,7 @@ class DecodeLimits:
     """How long ffmpeg may give nothing, and how long it may take to end."""
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """Where the s16le samples of an `AudioFile` come from."""
 
     @property
@@ -77,7 +77,7 @@ class Source(Protocol):
 class AudioFile:
     """An upload that is being decoded; `open_audio` makes it."""
 
-    def __init__(self, source: Source, limits: DecodeLimits) -> None:
+    def __init__(self, source: SampleSource, limits: DecodeLimits) -> None:
         self._source = source
         self._limits = limits
         self._reader = PcmReader(_OUTPUT)

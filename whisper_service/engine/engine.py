@@ -37,7 +37,7 @@ from whisper_service.engine.validation import audio_error, options_error
 from whisper_service.engine.weights import decoder_weights, encoder_weights
 from whisper_service.errors import ModelUnavailable, ServiceError
 from whisper_service.models.store import ModelStore
-from whisper_service.models.weights import Weights
+from whisper_service.models.weight_files import Weights
 from whisper_service.types import (
     SAMPLE_RATE,
     WINDOW_SAMPLES,

@@ -20,7 +20,7 @@ from whisper_service.engine.checkpoints import Checkpoint, CheckpointError, read
 from whisper_service.errors import ModelUnavailable
 from whisper_service.models import names
 from whisper_service.models.openai_host import SHA256
-from whisper_service.models.weights import Weights
+from whisper_service.models.weight_files import Weights
 
 logger = logging.getLogger(__name__)
 

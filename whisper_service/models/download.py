@@ -12,7 +12,7 @@ import httpx
 
 from whisper_service.models.lock import only_one
 from whisper_service.models.progress import Progress, StallGuard
-from whisper_service.models.weights import FetchError
+from whisper_service.models.weight_files import FetchError
 
 
 def download(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from whisper_service.models import names
 from whisper_service.models.progress import Progress
-from whisper_service.models.weights import TORCH_SUFFIX, FetchError, Weights, is_model_folder
+from whisper_service.models.weight_files import TORCH_SUFFIX, FetchError, Weights, is_model_folder
 
 ASSETS_DIR = Path(__file__).resolve().parents[1] / "assets"
 """Package data: the bundled checkpoint."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from whisper_service.models import names
 from whisper_service.models.progress import Progress
 from whisper_service.models.watched import run_watched
-from whisper_service.models.weights import (
+from whisper_service.models.weight_files import (
     CONFIG,
     CTRANSLATE2,
     GENERATION_CONFIG,

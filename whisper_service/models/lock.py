@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from whisper_service.models.progress import StallGuard
-from whisper_service.models.weights import FetchError
+from whisper_service.models.weight_files import FetchError
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks at how far the process that has the lock has come."""

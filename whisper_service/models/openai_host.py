@@ -5,7 +5,7 @@ from pathlib import Path
 from whisper_service.models import names
 from whisper_service.models.download import download
 from whisper_service.models.progress import Progress
-from whisper_service.models.weights import TORCH_SUFFIX, Weights
+from whisper_service.models.weight_files import TORCH_SUFFIX, Weights
 
 PUBLIC_URL = "https://openaipublic.azureedge.net/main/whisper/models"
 SHA256 = {

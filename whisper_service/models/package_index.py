@@ -17,7 +17,7 @@ from pathlib import Path
 from whisper_service.models.lock import only_one
 from whisper_service.models.progress import Progress
 from whisper_service.models.watched import folder_bytes, run_watched
-from whisper_service.models.weights import (
+from whisper_service.models.weight_files import (
     CONFIG,
     CTRANSLATE2,
     FetchError,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from whisper_service.models.weights import FetchError
+from whisper_service.models.weight_files import FetchError
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from whisper_service.models.hub import Hub
 from whisper_service.models.openai_host import OpenAIHost
 from whisper_service.models.package_index import PackageIndex
 from whisper_service.models.progress import Progress, shown_progress
-from whisper_service.models.weights import TORCH_SUFFIX, FetchError, Weights, read_config
+from whisper_service.models.weight_files import TORCH_SUFFIX, FetchError, Weights, read_config
 from whisper_service.settings import Settings
 from whisper_service.types import ModelStatus
 
@@ -26,7 +26,7 @@ DOWNLOAD_TIMEOUT = 30.0
 """Seconds a download may stand still before it is given up."""
 
 
-class Source(Protocol):
+class WeightSource(Protocol):
     """One place that weights come from."""
 
     title: str
@@ -46,12 +46,12 @@ class ModelStore:
     """The models of one machine."""
 
     def __init__(
-        self, folder: Path, hub: Hub | None = None, downloads: Sequence[Source] = ()
+        self, folder: Path, hub: Hub | None = None, downloads: Sequence[WeightSource] = ()
     ) -> None:
         """`hub` is looked into for what it has on disk; `downloads` are asked, in this order, for
         what is not."""
         self._folder, self._hub = Folder(folder), hub
-        self._here: tuple[Source, ...] = (Bundled(), self._folder, *([hub] if hub else []))
+        self._here: tuple[WeightSource, ...] = (Bundled(), self._folder, *([hub] if hub else []))
         self._downloads = tuple(downloads)
 
     @classmethod

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from whisper_service.models.progress import Progress, StallGuard
-from whisper_service.models.weights import FetchError
+from whisper_service.models.weight_files import FetchError
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks at how much there is."""

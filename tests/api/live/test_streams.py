@@ -6,7 +6,7 @@ import pytest
 import soxr
 
 from tests.api.fakes import connect
-from tests.api.live.test_meter import Memory
+from tests.api.live.test_latency_meter import Memory
 from tests.speech import speech
 from whisper_service.api import metrics
 from whisper_service.api.app import create_app

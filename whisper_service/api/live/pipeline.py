@@ -3,7 +3,7 @@
 Knows no socket, no decoder and no clock but the one it is given.
 """
 
-from whisper_service.api.live.meter import StreamMeter
+from whisper_service.api.live.latency_meter import StreamMeter
 from whisper_service.audio.pcm import PcmReader
 from whisper_service.audio.resample import Resampler
 from whisper_service.audio.vad import SileroDetector

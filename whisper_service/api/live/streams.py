@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from whisper_service.api.decoder import Decoder
 from whisper_service.api.http.limits import Limit
 from whisper_service.api.live.lag import MAX_LAG, LagGate
-from whisper_service.api.live.meter import StreamMeter
+from whisper_service.api.live.latency_meter import StreamMeter
 from whisper_service.api.metrics import ACTIVE_STREAMS, Metrics
 from whisper_service.audio.container import Container, open_container
 from whisper_service.audio.ffmpeg_process import MAX_WAIT

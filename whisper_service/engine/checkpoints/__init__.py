@@ -6,7 +6,7 @@ from whisper_service.engine.checkpoints.checkpoint import Checkpoint, Checkpoint
 from whisper_service.engine.checkpoints.ctranslate2 import read_ctranslate2
 from whisper_service.engine.checkpoints.huggingface import read_huggingface
 from whisper_service.engine.checkpoints.openai import read_openai
-from whisper_service.models.weights import CTRANSLATE2, SAFETENSORS, SAFETENSORS_INDEX
+from whisper_service.models.weight_files import CTRANSLATE2, SAFETENSORS, SAFETENSORS_INDEX
 
 __all__ = ["Checkpoint", "CheckpointError", "read_checkpoint"]
 

@@ -18,7 +18,7 @@ from whisper.model import ModelDimensions
 
 from whisper_service.engine.checkpoints.checkpoint import Checkpoint, CheckpointError, Tensors
 from whisper_service.engine.checkpoints.huggingface import read_heads
-from whisper_service.models.weights import CTRANSLATE2, read_config
+from whisper_service.models.weight_files import CTRANSLATE2, read_config
 
 _VERSION, _SPEC = 6, "WhisperSpec"
 _MAX_TENSORS, _MAX_RANK = 10_000, 4

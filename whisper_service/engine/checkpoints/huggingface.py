@@ -15,7 +15,7 @@ from torch import Tensor
 from whisper.model import ModelDimensions
 
 from whisper_service.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
-from whisper_service.models.weights import (
+from whisper_service.models.weight_files import (
     GENERATION_CONFIG,
     SAFETENSORS,
     read_config,

@@ -7,7 +7,7 @@ import deepgram.listen.v1.types as official
 from deepgram.listen.v1 import socket_client
 from deepgram.listen.v1.client import V1Client
 
-from tests.api.fronts.native.test_encoder import FINAL
+from tests.api.fronts.native.test_message_encoder import FINAL
 from tests.api.fronts.openai.test_compatibility import rows, with_status
 from whisper_service.api.fronts.deepgram.query import REFUSED, WITHOUT_EFFECT, ListenQuery
 from whisper_service.api.fronts.deepgram.results import ChannelResults, Request

@@ -63,19 +63,19 @@ def check(answers):
     assert ends == sorted(ends)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(noise | commands | audio, max_size=5))
 def test_any_conversation_is_answered(messages):
     check(asyncio.run(converse(messages)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(good_first, st.lists(noise | commands | audio, max_size=8))
 def test_any_conversation_after_a_good_beginning_is_answered(first, messages):
     check(asyncio.run(converse([first, *messages])))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(good_first, st.lists(audio | st.binary(max_size=999), max_size=6))
 def test_a_stopped_stream_always_says_done(first, frames):
     frames = [frame for frame in frames if frame]

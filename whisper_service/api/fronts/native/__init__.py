@@ -7,7 +7,7 @@ from whisper_service.api.fronts.front import Front, Replica
 from whisper_service.api.fronts.native.files import files_router
 from whisper_service.api.fronts.native.guide import GUIDE
 from whisper_service.api.fronts.native.resume import ResumeTokens
-from whisper_service.api.fronts.native.stream import stream_router
+from whisper_service.api.fronts.native.stream_route import stream_router
 
 
 def _routers(replica: Replica) -> list[APIRouter]:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from starlette.websockets import WebSocket
 
-from whisper_service.api.fronts.native.encoder import LagWatch, MessageEncoder
+from whisper_service.api.fronts.native.message_encoder import LagWatch, MessageEncoder
 from whisper_service.api.fronts.native.messages import Finalize, Stop, parse_command
 from whisper_service.api.live.driver import StreamDriver
 from whisper_service.api.live.pipeline import StreamPipeline

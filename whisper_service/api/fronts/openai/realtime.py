@@ -30,7 +30,7 @@ from whisper_service.api.fronts.openai.turns import (
     server_event,
 )
 from whisper_service.api.live.driver import StreamDriver, is_passing
-from whisper_service.api.live.meter import StreamMeter
+from whisper_service.api.live.latency_meter import StreamMeter
 from whisper_service.api.live.pipeline import StreamPipeline, state_at
 from whisper_service.api.live.socket import next_message, serve_socket, watch_drain
 from whisper_service.api.live.streams import LiveStreams, OpenStream

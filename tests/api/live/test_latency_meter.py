@@ -3,7 +3,7 @@
 import pytest
 
 from whisper_service.api import metrics
-from whisper_service.api.live.meter import StreamMeter
+from whisper_service.api.live.latency_meter import StreamMeter
 from whisper_service.policy.stream_events import (
     Final,
     Partial,

@@ -3,7 +3,11 @@ import math
 
 import pytest
 
-from whisper_service.api.fronts.native.encoder import WARNING_INTERVAL, LagWatch, MessageEncoder
+from whisper_service.api.fronts.native.message_encoder import (
+    WARNING_INTERVAL,
+    LagWatch,
+    MessageEncoder,
+)
 from whisper_service.api.fronts.native.resume import ResumePoint, ResumeTokens
 from whisper_service.errors import InvalidResumeToken, Restarting
 from whisper_service.policy.stream_events import (

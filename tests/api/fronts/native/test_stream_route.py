@@ -4,7 +4,7 @@ import json
 import pytest
 
 from tests.api.fakes import connect, level, say, wav
-from tests.api.live.test_meter import Memory
+from tests.api.live.test_latency_meter import Memory
 from tests.audio.make import run_ffmpeg
 from whisper_service.api import metrics
 from whisper_service.api.app import create_app
@@ -249,7 +249,7 @@ async def test_whole_numbers_do_for_seconds(app):
 
 
 async def test_a_configuration_that_does_not_come_is_given_up(app, monkeypatch):
-    monkeypatch.setattr("whisper_service.api.fronts.native.stream.CONFIG_TIMEOUT", 0.01)
+    monkeypatch.setattr("whisper_service.api.fronts.native.stream_route.CONFIG_TIMEOUT", 0.01)
     async with connect(app) as socket:
         assert (await socket.raw())["type"] == "websocket.accept"
         error, close = await socket.rest()

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from whisper_service.api.catalog import check_model, resolve_model
-from whisper_service.api.fronts.native.encoder import MessageEncoder, error_message
+from whisper_service.api.fronts.native.message_encoder import MessageEncoder, error_message
 from whisper_service.api.fronts.native.messages import ConfigMessage, ResumeMessage, parse_opening
 from whisper_service.api.fronts.native.resume import ResumePoint, ResumeTokens
 from whisper_service.api.fronts.native.session import StreamSession
