@@ -129,7 +129,7 @@ def _truncated(new: NewWords, buffer: AudioBuffer, n_truncated: int) -> Commit |
     has_letters = any(word.key for word in words)
     max_uncovered = MAX_UNCOVERED if has_letters else _MAX_UNHEARD
     n_uncovered = _speech_after(window, words)
-    if not is_truncated(n_uncovered, n_truncated + 1, max_uncovered=max_uncovered):
+    if not is_truncated(n_uncovered, n_truncated, max_uncovered=max_uncovered):
         return None
     until = _boundary_after(new, len(words), buffer)
     if words and until < window.committed + _MIN_STEP:
